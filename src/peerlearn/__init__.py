@@ -1,0 +1,17 @@
+"""peerlearn: many agents train one PyTorch network together, talking only to their neighbors."""
+
+from . import algorithms, data, graphs, learners, schedules, tasks
+from .algorithm import Algorithm, Needs
+from .algorithms import (
+    CDMSGD, CDSGD, DMSGD, DSGD, DSGT, Centralized, ConsensusADMM, DiNNO, Isolated,
+)  # fmt: skip
+from .errors import ConfigurationError, Diverged, PeerlearnError
+from .optimizer import LocalOptimizer
+from .tasks import Task
+from .training import Run, train
+
+__all__ = [
+    "CDMSGD", "CDSGD", "DMSGD", "DSGD", "DSGT", "Algorithm", "Centralized", "ConfigurationError",
+    "ConsensusADMM", "DiNNO", "Diverged", "Isolated", "LocalOptimizer", "Needs", "PeerlearnError",
+    "Run", "Task", "algorithms", "data", "graphs", "learners", "schedules", "tasks", "train",
+]  # fmt: skip

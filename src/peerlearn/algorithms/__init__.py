@@ -1,0 +1,49 @@
+"""The methods, one file each, readable beside their papers.
+
+`ALGORITHMS` lists them all; the command line, the documentation and the shared tests read it.
+"""
+
+from __future__ import annotations
+
+from ..algorithm import Algorithm
+from ..errors import nearest
+from .alone import Centralized, Isolated
+from .cdmsgd import CDMSGD
+from .cdsgd import CDSGD
+from .consensus_admm import ConsensusADMM
+from .dinno import DiNNO
+from .dmsgd import DMSGD
+from .dsgd import DSGD
+from .dsgt import DSGT
+
+ALGORITHMS: tuple[type[Algorithm], ...] = (
+    DiNNO,
+    ConsensusADMM,
+    DSGD,
+    DSGT,
+    CDSGD,
+    CDMSGD,
+    DMSGD,
+    Centralized,
+    Isolated,
+)
+ALIASES = {"nosync": Isolated}
+
+
+def find(name: str) -> type[Algorithm]:
+    """The method of that name, in any case.
+
+    Raises:
+        ValueError: there is none; the message names the nearest.
+    """
+    known = {a.__name__.lower(): a for a in ALGORITHMS} | ALIASES
+    if name.lower() not in known:
+        names = [*(a.__name__ for a in ALGORITHMS), *ALIASES]
+        raise ValueError(f"unknown algorithm {name!r}; {nearest(name, names)}")
+    return known[name.lower()]
+
+
+__all__ = [
+    "ALGORITHMS", "ALIASES", "CDMSGD", "CDSGD", "DMSGD", "DSGD", "DSGT", "Centralized",
+    "ConsensusADMM", "DiNNO", "Isolated", "find",
+]  # fmt: skip

@@ -1,0 +1,89 @@
+"""Everything a run needs to go on, in one safetensors file. Nothing is pickled.
+
+Tensors: ``state.*`` the algorithm's state, ``learner.*`` samplers, counters and buffers,
+``traffic.*`` messages and bytes. Metadata: the configuration as JSON, the rounds done, the seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+FILE_NAME = "checkpoint.safetensors"
+PARTS = ("state", "learner", "traffic")
+
+
+@dataclass
+class Checkpoint:
+    """A run after ``round`` rounds: tensors by part, and what the run is."""
+
+    round: int
+    configuration: dict[str, Any]
+    seconds: dict[str, float]
+    state: dict[str, Tensor]
+    learner: dict[str, Tensor]
+    traffic: dict[str, Tensor]
+
+
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint; the previous one stays until the new one is complete on disk."""
+    tensors = {
+        f"{part}.{name}": value.contiguous()
+        for part in PARTS
+        for name, value in getattr(checkpoint, part).items()
+    }
+    metadata = {
+        "round": str(checkpoint.round),
+        "configuration": json.dumps(checkpoint.configuration),
+        "seconds": json.dumps(checkpoint.seconds),
+    }
+    scratch = path.with_suffix(".tmp")
+    save_file(tensors, scratch, metadata=metadata)
+    with open(scratch, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(scratch, path)
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        ValueError: the file is no checkpoint, or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        parts: dict[str, dict[str, Tensor]] = {part: {} for part in PARTS}
+        for name, value in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = value
+        return Checkpoint(
+            round=int(metadata["round"]),
+            configuration=json.loads(metadata["configuration"]),
+            seconds=json.loads(metadata["seconds"]),
+            **parts,
+        )
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"{path} is no readable checkpoint ({error}); remove it to start this run anew"
+        ) from error
+
+
+def differences(kept: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> list[str]:
+    """Where two configurations differ, one sentence each."""
+    found = []
+    for key in sorted(kept.keys() | wanted.keys()):
+        old, new = kept.get(key), wanted.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            found.append(f"{prefix}{key} was {old!r} and is now {new!r}")
+    return found

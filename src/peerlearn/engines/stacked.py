@@ -1,0 +1,171 @@
+"""The stacked engine: all agents in one process, one row each, mixing as a matrix product."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import networkx as nx
+import numpy as np
+import scipy.sparse
+import torch
+from torch import Tensor
+
+from ..links import Coordinator, Heard, Links, Neighborhood, Traffic, message_bytes
+from ..measure import Clock
+
+DENSE_FROM = 0.25  # share of non-zeros from which a dense product is the faster one
+
+
+@dataclass(frozen=True)
+class StackedEngine:
+    """All ``total`` agents in this process.
+
+    Args:
+        total: the number of agents.
+        weights: the rule that turns a round's graph into the mixing matrix.
+        rounds: how many rounds are planned, for schedules.
+        device, dtype: where the rows live and what they are made of.
+    """
+
+    total: int
+    weights: Callable[[nx.Graph], scipy.sparse.csr_matrix]
+    rounds: int = 1
+    device: torch.device = torch.device("cpu")
+    dtype: torch.dtype = torch.float32
+    seed: int = 0
+    clock: Clock = field(default_factory=Clock)
+    traffic: Traffic = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "traffic", Traffic(self.total))
+        object.__setattr__(self, "_latest", (None, None))
+
+    def links(self, round: int, graph: nx.Graph | None) -> StackedLinks:
+        """The links of one round. The operators of an unchanged graph are built once."""
+        latest, operators = self._latest  # type: ignore[attr-defined]
+        if graph is not latest or operators is None:
+            operators = Operators(graph, self)
+            object.__setattr__(self, "_latest", (graph, operators))
+        return StackedLinks(round, operators, self)
+
+
+@dataclass
+class Operators:
+    """The matrices of one graph, each built when first asked for."""
+
+    graph: nx.Graph | None
+    engine: StackedEngine
+
+    @cached_property
+    def mixing(self) -> Tensor:
+        return self._operator(self.engine.weights(self._graph))
+
+    @cached_property
+    def laplacian(self) -> Tensor:
+        graph = self._graph
+        return self._operator(nx.laplacian_matrix(graph, nodelist=range(self.engine.total)))
+
+    @cached_property
+    def degrees(self) -> np.ndarray:
+        return np.array([self._graph.degree[i] for i in range(self.engine.total)], np.int64)
+
+    @cached_property
+    def degree(self) -> Tensor:
+        rows = torch.from_numpy(self.degrees)[:, None]
+        return rows.to(self.engine.device, self.engine.dtype)
+
+    @cached_property
+    def neighbors(self) -> Tensor:
+        """(A, D) the neighbors' numbers in order, -1 where there are fewer than D."""
+        table = torch.full((self.engine.total, int(self.degrees.max(initial=0))), -1)
+        for i in range(self.engine.total):
+            table[i, : self.degrees[i]] = torch.tensor(sorted(self._graph[i]), dtype=torch.int64)
+        return table.to(self.engine.device)
+
+    @property
+    def _graph(self) -> nx.Graph:
+        if self.graph is None:
+            raise ValueError("this run has no graph, but its algorithm exchanges with neighbors")
+        return self.graph
+
+    def _operator(self, matrix: scipy.sparse.spmatrix) -> Tensor:
+        """CSR where the matrix is sparse (faster, and a row's bits do not depend on the others)."""
+        csr = scipy.sparse.csr_matrix(matrix)
+        if csr.nnz > DENSE_FROM * self.engine.total**2:
+            dense = torch.from_numpy(csr.toarray())
+            return dense.to(self.engine.device, self.engine.dtype)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+            return torch.sparse_csr_tensor(
+                torch.from_numpy(csr.indptr.astype(np.int64)),
+                torch.from_numpy(csr.indices.astype(np.int64)),
+                torch.from_numpy(csr.data.astype(np.float64)),
+                size=csr.shape,
+                dtype=self.engine.dtype,
+                device=self.engine.device,
+            )
+
+
+class StackedLinks(Links):
+    """One round's links among all agents."""
+
+    def __init__(self, round: int, operators: Operators, engine: StackedEngine) -> None:
+        self.round, self.rounds = round, engine.rounds
+        self.agents, self.total = range(engine.total), engine.total
+        self._operators, self._engine = operators, engine
+
+    def exchange(self, *rows: Tensor) -> StackedHeard:
+        degrees = self._operators.degrees
+        self._engine.traffic.count(degrees, degrees, message_bytes(rows))
+        return StackedHeard(rows, self._operators, self._engine.clock)
+
+    @property
+    def coordinator(self) -> StackedCoordinator:
+        return StackedCoordinator(self._engine, self.round)
+
+
+class StackedHeard(Heard):
+    def __init__(self, rows: Sequence[Tensor], operators: Operators, clock: Clock) -> None:
+        self._rows, self._operators, self._clock = rows, operators, clock
+        self.degree = operators.degree
+
+    def mix(self) -> tuple[Tensor, ...]:
+        with self._clock("exchange"):
+            return tuple(self._operators.mixing @ x for x in self._rows)
+
+    def difference(self) -> tuple[Tensor, ...]:
+        with self._clock("exchange"):
+            return tuple(self._operators.laplacian @ x for x in self._rows)
+
+    def rows(self) -> Neighborhood:
+        with self._clock("exchange"):
+            agents = self._operators.neighbors
+            mask = agents >= 0
+            rows = tuple(x[agents.clamp_min(0)] * mask[..., None] for x in self._rows)
+            return Neighborhood(rows, mask, agents)
+
+
+class StackedCoordinator(Coordinator):
+    """Counts what would travel to and from the coordinator; moves nothing."""
+
+    def __init__(self, engine: StackedEngine, round: int) -> None:
+        self._engine = engine
+        words = np.random.SeedSequence([engine.seed, 0xC0, round + 1]).generate_state(1, np.uint64)
+        self.generator = torch.Generator().manual_seed(int(words[0] >> 1))
+
+    def receive(self, rows: Tensor, agents: Sequence[int]) -> Tensor:
+        sent = self._once(agents)
+        self._engine.traffic.count(sent, 0 * sent, message_bytes([rows]))
+        return rows
+
+    def send(self, row: Tensor, agents: Sequence[int]) -> Tensor:
+        rows = row.expand(len(agents), -1)
+        received = self._once(agents)
+        self._engine.traffic.count(0 * received, received, message_bytes([rows]))
+        return rows.clone()
+
+    def _once(self, agents: Sequence[int]) -> np.ndarray:
+        return np.bincount(np.asarray(agents, np.int64), minlength=self._engine.total)

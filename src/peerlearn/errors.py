@@ -1,0 +1,45 @@
+"""What can go wrong.
+
+    PeerlearnError
+    ├── ConfigurationError (also a ValueError)   something asked for cannot be done; nothing ran
+    └── Diverged                                 a loss or parameter is no longer finite
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class PeerlearnError(Exception):
+    """Base of the library's own errors."""
+
+
+class ConfigurationError(PeerlearnError, ValueError):
+    """All the mistakes found before training, one sentence each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class Diverged(PeerlearnError):
+    """A loss or parameter became NaN or infinite."""
+
+    def __init__(self, method: str, round: int, agents: Sequence[int], what: str) -> None:
+        self.method, self.round, self.agents = method, round, list(agents)
+        shown = ", ".join(map(str, agents[:10])) + (", ..." if len(agents) > 10 else "")
+        noun = "agent" if len(agents) == 1 else "agents"
+        super().__init__(
+            f"{method} diverged in round {round}: the {what} of {noun} {shown} is NaN or infinite; "
+            "use a smaller learning rate or clip the gradients"
+        )
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` and all that is known, to end an error about an unknown name."""
+    names = list(known)
+    close = difflib.get_close_matches(str(name).lower(), [n.lower() for n in names], n=1, cutoff=0.5)
+    guess = next((n for n in names if close and n.lower() == close[0]), None)
+    hint = f"did you mean {guess!r}? " if guess else ""
+    return f"{hint}known: {', '.join(names)}"

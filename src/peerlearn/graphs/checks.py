@@ -1,0 +1,69 @@
+"""Checks of names, options and values, with sentences that say what would be accepted."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+
+def choose(kind: str, name: str, known: Iterable[str]) -> None:
+    """Refuse a name that is not known, and say which known one is nearest."""
+    known = list(known)
+    if name not in known:
+        close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise ValueError(f"unknown {kind} {name!r}; {hint}known are: {', '.join(known) or 'none'}")
+
+
+def check_options(owner: str, options: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse options that ``owner`` does not have."""
+    known = list(known)
+    for option in options:
+        choose(f"option of {owner}", option, known)
+
+
+def whole(owner: str, name: str, value: Any, least: int, most: int | None = None) -> int:
+    """``value``, after checking that it is a whole number in [least, most]."""
+    integral = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not integral or value < least or (most is not None and value > most):
+        limit = "" if most is None else f" and at most {most}"
+        raise ValueError(
+            f"{owner}: {name} is {value!r}, expected a whole number of at least {least}{limit}"
+        )
+    return int(value)
+
+
+def probability(owner: str, name: str, value: Any) -> float:
+    """``value``, after checking that it is a number in [0, 1]."""
+    if not isinstance(value, int | float | np.floating) or not 0 <= value <= 1:
+        raise ValueError(f"{owner}: {name} is {value!r}, expected a probability from 0 to 1")
+    return float(value)
+
+
+def positive(owner: str, name: str, value: Any, most: float = math.inf) -> float:
+    """``value``, after checking that it is a number in (0, most]."""
+    if not isinstance(value, int | float | np.floating) or not 0 < value <= most:
+        limit = "" if most == math.inf else f" and at most {most}"
+        raise ValueError(f"{owner}: {name} is {value!r}, expected a number above 0{limit}")
+    return float(value)
+
+
+def undirected(graph: Any) -> nx.Graph:
+    """``graph``, after checking that it is a networkx graph without directions or parallels."""
+    if not isinstance(graph, nx.Graph) or graph.is_directed() or graph.is_multigraph():
+        raise ValueError(
+            f"got a {type(graph).__name__}, expected an undirected networkx.Graph without parallel "
+            "edges, such as peerlearn.graphs.cycle(10); networkx.Graph(...) converts most things"
+        )
+    return graph
+
+
+def listed(items: Iterable[Any], most: int = 5, separator: str = ", ") -> str:
+    """The first items, with dots where there are more."""
+    words = [str(item) for item in items]
+    return separator.join(words[:most] + (["..."] if len(words) > most else []))

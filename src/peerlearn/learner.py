@@ -1,0 +1,86 @@
+"""The contract of a learner: where gradients come from, and how networks are judged."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class Learner(ABC):
+    """The agents' losses. The team minimises the mean of the agents' mean losses.
+
+    A learner may write into buffers it owns, but what it returns is fresh memory: the caller may
+    modify it.
+    """
+
+    agents: Sequence[int]  # the numbers of the agents whose losses live here
+    losses: Tensor | None = None  # (A,) mean minibatch losses of the last gradient, where known
+    rates: Tensor | None = None  # (P,) multipliers of the learning rate, None where all are one
+    note: str = ""  # how gradients are computed, and why; written into the record
+
+    @abstractmethod
+    def initial(self) -> Tensor:
+        """The first networks (A, P), one row per agent."""
+
+    def begin_round(self, theta: Tensor, round: int) -> None:
+        """Told before each round: a stream advances, agents move, experience is collected."""
+
+    @abstractmethod
+    def gradient(self, theta: Tensor, agents: Sequence[int] | None = None) -> Tensor:
+        """The gradient (A, P) of each agent's MEAN loss on its next minibatch, at its own row.
+
+        ``agents`` selects rows of this learner (positions, not numbers); theta then has one row
+        for each of them.
+        """
+
+    def descend(self, theta: Tensor, direction: Tensor, lr: float) -> Tensor:
+        """theta - lr * direction, each column at its own rate where columns have rates: (A, P)."""
+        if self.rates is None:
+            return torch.sub(theta, direction, alpha=lr)
+        return torch.addcmul(theta, self.rates, direction, value=-lr)
+
+    @abstractmethod
+    def evaluate(self, theta: Tensor) -> dict[str, Tensor]:
+        """Measures of each agent's network: name -> (A,). Draws nothing, changes nothing."""
+
+    def minimize(self, linear: Tensor, centre: Tensor, weight: Tensor) -> Tensor:
+        """argmin over x of loss_i(x) + <linear_i, x> + weight_i ||x - centre_i||^2, exactly.
+
+        Args:
+            linear, centre: (A, P).
+            weight: (A, 1).
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot minimise its losses exactly")
+
+    @property
+    def can_minimize(self) -> bool:
+        return type(self).minimize is not Learner.minimize
+
+    @property
+    def positions(self) -> Tensor | None:
+        """Where the agents are in this round (total, dimensions), if they are somewhere."""
+        return None
+
+    @property
+    def buffers(self) -> Tensor | None:
+        """Float buffers (A, Q) to be mixed after each round; None where they stay local."""
+        return None
+
+    @buffers.setter
+    def buffers(self, value: Tensor) -> None:
+        raise NotImplementedError(f"{type(self).__name__} has no buffers to mix")
+
+    def gradient_evaluations(self) -> Tensor:
+        """(A,) how many minibatch gradients each agent has computed so far."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def state(self) -> dict[str, Tensor]:
+        """Everything that moves: samplers, buffers, counters. A checkpoint holds it."""
+
+    @abstractmethod
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Take back what `state` gave."""

@@ -1,0 +1,84 @@
+"""The agents' data: quickly from tensors, or item by item from any torch dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, TensorDataset, default_collate
+
+Data = Dataset | tuple[Tensor, Tensor]
+"""A map-style torch dataset of (input, target) pairs, or the two as tensors with equal lengths."""
+
+
+def length(data: Data) -> int:
+    """The number of samples."""
+    return len(data[0]) if isinstance(data, tuple) else len(data)  # type: ignore[arg-type]
+
+
+def as_tensors(data: Data) -> tuple[Tensor, Tensor] | None:
+    """(inputs, targets) where the data are held as tensors, else None."""
+    if isinstance(data, TensorDataset) and len(data.tensors) == 2:
+        return data.tensors[0], data.tensors[1]
+    return data if isinstance(data, tuple) else None
+
+
+def move(value: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    """Everything to the device, floating point numbers to the dtype."""
+    if isinstance(value, Tensor):
+        return value.to(device, dtype if value.is_floating_point() else value.dtype)
+    if isinstance(value, dict):
+        return {k: move(v, device, dtype) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(move(v, device, dtype) for v in value)
+    return value
+
+
+def pick(data: Data, index: Sequence[int], device: torch.device, dtype: torch.dtype) -> Any:
+    """One batch (inputs, targets) of any data."""
+    tensors = as_tensors(data)
+    if tensors is None:
+        batch = default_collate([data[int(i)] for i in index])
+    else:
+        batch = tuple(t[torch.as_tensor(index, device=t.device)] for t in tensors)
+    return move(batch, device, dtype)
+
+
+class Samples:
+    """The training data of the agents hosted here.
+
+    Where every agent's data are tensors of one kind, they are kept as one tensor, and a batch of
+    all agents is one look-up.
+    """
+
+    def __init__(self, data: Sequence[Data], device: torch.device, dtype: torch.dtype) -> None:
+        self.data, self.device, self.dtype = list(data), device, dtype
+        self.sizes = [length(d) for d in data]
+        self.offsets = torch.tensor([0, *np.cumsum(self.sizes)[:-1]])
+        self.stacked = self._stack()
+
+    def _stack(self) -> tuple[Tensor, Tensor] | None:
+        tensors = [as_tensors(d) for d in self.data]
+        kinds = {
+            (x.shape[1:], x.dtype, y.shape[1:], y.dtype) for pair in tensors if pair
+            for x, y in [pair]
+        }  # fmt: skip
+        if None in tensors or len(kinds) != 1:
+            return None
+        inputs, targets = (torch.cat(parts) for parts in zip(*tensors, strict=True))  # type: ignore[misc, arg-type]
+        return move((inputs, targets), self.device, self.dtype)
+
+    def batches(self, agents: np.ndarray, index: Tensor) -> tuple[Tensor, Tensor]:
+        """(k, B, ...) inputs and targets of ``agents`` (k,) at ``index`` (k, B)."""
+        assert self.stacked is not None
+        inputs, targets = self.stacked
+        places = (index + self.offsets[torch.from_numpy(agents)][:, None]).to(self.device)
+        return inputs[places], targets[places]
+
+    def batch(self, agent: int, index: Tensor, transform: Callable | None) -> tuple[Any, Any]:
+        """One agent's batch, item by item where its data are no tensors."""
+        inputs, targets = pick(self.data[agent], index.tolist(), self.device, self.dtype)
+        return transform(inputs, targets) if transform else (inputs, targets)

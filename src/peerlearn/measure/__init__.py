@@ -1,0 +1,6 @@
+"""What is measured besides the task's own measures: consensus, and where the time went."""
+
+from .clock import Clock
+from .consensus import consensus_error, consensus_error_normalized
+
+__all__ = ["Clock", "consensus_error", "consensus_error_normalized"]

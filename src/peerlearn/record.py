@@ -1,0 +1,170 @@
+"""What a run wrote: metrics appended to disk as they happen, one JSON object a line.
+
+``record.jsonl`` holds, in order (schema 1):
+
+``{"kind": "start", "schema": 1, ...}``
+    what runs: algorithm, label, settings, task, agents, parameters, graph, rounds, seed, versions.
+``{"kind": "evaluation", "round": k, "measures": {name: [one number per agent]}, "seconds": {...}}``
+    after k rounds. Traffic and gradient evaluations are cumulative. The seconds are cumulative too:
+    gradient, exchange, evaluation and total.
+``{"kind": "resume", "round": k, ...}``, ``{"kind": "stop", "round": k, "reason": "..."}``
+    the run was taken up again after k rounds; it ended early.
+``{"kind": "end", "round": k}``
+    all planned rounds are done.
+
+A line is flushed to the operating system as soon as it is written, so a killed run leaves a
+readable record; a last line cut short by a crash is ignored by the reader.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SCHEMA = 1
+FILE_NAME = "record.jsonl"
+
+
+class Recorder:
+    """Appends lines to a record."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
+
+    def write(self, kind: str, **fields: Any) -> None:
+        self._file.write(json.dumps({"kind": kind, **_plain(fields)}) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+@dataclass
+class Record:
+    """One run, as read from its record.
+
+    Attributes:
+        start: the first line.
+        rounds: (T,) the rounds after which the team was evaluated.
+        history: measure -> (T, one column per agent).
+        seconds: what was timed -> (T,).
+        events: the lines that are neither start nor evaluation.
+        folder: where the record lies.
+    """
+
+    start: dict[str, Any]
+    rounds: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    history: dict[str, np.ndarray] = field(default_factory=dict)
+    seconds: dict[str, np.ndarray] = field(default_factory=dict)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    folder: Path | None = None
+
+    @property
+    def label(self) -> str:
+        return self.start["label"]
+
+    @property
+    def seed(self) -> int:
+        return self.start["seed"]
+
+    @property
+    def final(self) -> dict[str, np.ndarray]:
+        """measure -> its last values, one per agent."""
+        return {name: values[-1] for name, values in self.history.items()}
+
+    @property
+    def finished(self) -> bool:
+        return any(e["kind"] == "end" for e in self.events)
+
+
+def read(path: str | Path) -> Record:
+    """Read ``path``, a record or the folder that holds one."""
+    path = Path(path)
+    if path.is_dir():
+        path = path / FILE_NAME
+    lines = list(_lines(path))
+    if not lines or lines[0].get("kind") != "start":
+        raise ValueError(f"{path} holds no run: its first line is no start line")
+    if lines[0]["schema"] != SCHEMA:
+        raise ValueError(
+            f"{path} has schema {lines[0]['schema']}, expected {SCHEMA}; "
+            "read it with the version of peerlearn that wrote it"
+        )
+    return from_lines(lines, path.parent)
+
+
+def from_lines(lines: Iterable[dict[str, Any]], folder: Path | None = None) -> Record:
+    """A record from its lines."""
+    start, *rest = lines
+    evaluations = [e for e in rest if e["kind"] == "evaluation"]
+    return Record(
+        start=start,
+        rounds=np.array([e["round"] for e in evaluations], int),
+        history=_columns([e["measures"] for e in evaluations]),
+        seconds=_columns([e["seconds"] for e in evaluations]),
+        events=[e for e in rest if e["kind"] != "evaluation"],
+        folder=folder,
+    )
+
+
+def read_all(folder: str | Path) -> list[Record]:
+    """Every run below ``folder``, in the order in which they were begun."""
+    paths = sorted(Path(folder).rglob(FILE_NAME), key=lambda p: (p.stat().st_ctime_ns, str(p)))
+    if not paths:
+        raise ValueError(f"{folder} holds no run: no {FILE_NAME} in it or below it")
+    records = [read(p) for p in paths]
+    return sorted(records, key=lambda r: r.start.get("started", ""))
+
+
+def cut(path: Path, round: int) -> list[dict[str, Any]]:
+    """Drop what was written after ``round``, because those rounds will be run again.
+
+    Returns:
+        The lines that stay.
+    """
+    kept = [x for x in _lines(path) if x["kind"] != "end" and x.get("round", 0) <= round]
+    scratch = path.with_suffix(".tmp")
+    scratch.write_text("".join(json.dumps(x) + "\n" for x in kept), encoding="utf-8")
+    os.replace(scratch, path)
+    return kept
+
+
+def _lines(path: Path) -> Iterable[dict[str, Any]]:
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                if line.endswith("\n"):
+                    raise ValueError(f"{path} is damaged: {line[:80]!r} is not JSON") from None
+
+
+def _columns(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """[{name: value}, ...] -> {name: stacked values}; rows that lack a name repeat NaN."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    shapes = {n: np.shape(next(row[n] for row in rows if n in row)) for n in names}
+    return {
+        n: np.array([row.get(n, np.full(shapes[n], math.nan)) for row in rows], float)
+        for n in names
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Tensors and arrays as lists, everything else as JSON has it."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    return value

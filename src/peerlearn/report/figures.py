@@ -1,0 +1,184 @@
+"""The figures of a report: the graph, and what was measured against rounds and bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
+
+from ..record import Record
+from .network import draw_graph
+from .style import Drawing, color, dashes, legend, logarithmic, percent, styled
+from .table import Number, grouped, last, listed, main_measure, measured, show, words
+
+WIDE = 50  # a loss whose range exceeds this factor is drawn on a logarithmic axis
+
+Groups = dict[str, list[Record]]
+
+
+class Curve(NamedTuple):
+    """A measure against rounds: mean of the seeds' means; lowest and highest of all agents."""
+
+    rounds: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def draw(records: Sequence[Record]) -> list[Drawing]:
+    """Every figure for which there are numbers."""
+    groups, measure = grouped(records), main_measure(records)
+    others = {"consensus": "consensus_error", "consensus_normalized": "consensus_error_normalized"}
+    if measure != "loss":
+        others["loss"] = "loss"
+    with styled():
+        return [
+            *_graphs(groups, measure),
+            *_over_rounds(groups, "rounds", measure),
+            *_over_bytes(groups, measure),
+            *(drawing for name, m in others.items() for drawing in _over_rounds(groups, name, m)),
+        ]
+
+
+def curve(records: Sequence[Record], measure: str) -> Curve:
+    """A measure over the rounds after which any agent of any seed has a finite value."""
+    points: dict[int, list[np.ndarray]] = {}
+    for record in records:
+        for at, row in zip(record.rounds, measured(record, measure), strict=False):
+            if np.isfinite(row).any():
+                points.setdefault(int(at), []).append(row[np.isfinite(row)])
+    rows = [points[at] for at in sorted(points)]
+    return Curve(
+        np.array(sorted(points), int),
+        np.array([np.mean([row.mean() for row in seeds]) for seeds in rows]),
+        np.array([min(row.min() for row in seeds) for seeds in rows]),
+        np.array([max(row.max() for row in seeds) for seeds in rows]),
+    )
+
+
+def _graphs(groups: Groups, measure: str) -> Iterator[Drawing]:
+    """Each graph once, as the first algorithm that talks over it left its agents."""
+    drawn: set[str] = set()
+    for records in groups.values():
+        graph = records[0].start.get("graph")
+        if graph and graph["name"] not in drawn and last(records[0], "messages_sent").any():
+            drawn.add(graph["name"])
+            name = "graph" if len(drawn) == 1 else f"graph_{len(drawn)}"
+            yield draw_graph(name, records[0], measure)
+
+
+def _over_rounds(groups: Groups, name: str, measure: str) -> Iterator[Drawing]:
+    curves = {label: curve(records, measure) for label, records in groups.items()}
+    log = _is_wide(measure, np.concatenate([c.mean for c in curves.values()]))
+    if log:
+        curves = {label: _positive(c) for label, c in curves.items()}
+    figure, axes = _axes("rounds", measure)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    if log:
+        logarithmic(axes)
+    handles = {
+        label: _line_and_band(axes, number, c.rounds, c)
+        for number, (label, c) in enumerate(curves.items())
+        if c.rounds.size
+    }
+    if handles:
+        legend(figure, handles)
+        title = f"{words(measure).capitalize()} against rounds"
+        yield Drawing(name, figure, title, f"{_how_to_read(groups)} {_ends(curves, measure)}")
+
+
+def _over_bytes(groups: Groups, measure: str) -> Iterator[Drawing]:
+    """The measure against traffic; who does not pay by the round is a line to compare with."""
+    figure, axes = _axes("bytes sent per agent", measure)
+    handles: dict[str, Artist] = {}
+    apart = []
+    for number, (label, records) in enumerate(groups.items()):
+        c = curve(records, measure)
+        paid = _bytes_at(c.rounds, curve(records, "bytes_sent"))
+        if len(set(paid[paid > 0])) > 1:
+            sent = paid > 0
+            handles[label] = _line_and_band(axes, number, paid[sent], Curve(*(v[sent] for v in c)))
+        elif c.rounds.size:
+            apart.append(label)
+            handles[label] = _reference(axes, number, c.mean[-1], paid[-1])
+    if len(handles) > len(apart):
+        _bytes_axis(axes)
+        legend(figure, handles)
+        title = f"{words(measure).capitalize()} against bytes sent per agent"
+        yield Drawing("bytes", figure, title, f"{_how_to_read(groups)}{_compared(apart)}")
+
+
+def _bytes_at(rounds: np.ndarray, sent: Curve) -> np.ndarray:
+    """The mean bytes an agent has sent after each of ``rounds``; 0 where that is unknown."""
+    known = dict(zip(sent.rounds, sent.mean, strict=True))
+    return np.array([known.get(at, 0.0) for at in rounds])
+
+
+def _reference(axes: Axes, number: int, value: float, paid: float) -> Artist:
+    """A dashed line at the last value, with a diamond at the bytes that were paid at once."""
+    line = axes.axhline(value, color=color(number), linewidth=1.2, dashes=(4, 3))
+    if paid > 0:
+        axes.plot([paid], [value], "D", color=color(number), markersize=5.5)
+    return line
+
+
+def _bytes_axis(axes: Axes) -> None:
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+    axes.xaxis.set_major_formatter(EngFormatter(unit="B"))
+    axes.xaxis.set_minor_formatter("")
+
+
+def _axes(x: str, measure: str) -> tuple[Figure, Axes]:
+    figure = Figure(layout="constrained")
+    axes = figure.add_subplot(xlabel=x, ylabel=words(measure))
+    if measure.endswith("accuracy"):
+        axes.yaxis.set_major_formatter(percent())
+    return figure, axes
+
+
+def _line_and_band(axes: Axes, number: int, x: np.ndarray, c: Curve) -> Artist:
+    """The mean as a line, worst to best as a band; a single evaluation as a dot with a bar."""
+    look = {"color": color(number), "linestyle": dashes(number)}
+    if len(x) == 1:
+        axes.vlines(x, c.low, c.high, color=color(number), alpha=0.5)
+        look["marker"] = "o"
+    axes.fill_between(x, c.low, c.high, color=color(number), alpha=0.17, linewidth=0)
+    return axes.plot(x, c.mean, **look)[0]
+
+
+def _is_wide(measure: str, means: np.ndarray) -> bool:
+    """Whether a logarithmic axis shows more: always for consensus, for a loss if it falls far."""
+    if measure.startswith("consensus"):
+        return True
+    return "loss" in measure and means.size > 0 and means.max() > WIDE * means.min() > 0
+
+
+def _positive(c: Curve) -> Curve:
+    """What a logarithmic axis can show: at the start all agents may be one, at distance zero."""
+    return Curve(*(values[c.low > 0] for values in c))
+
+
+def _how_to_read(groups: Groups) -> str:
+    seeds = max(len(records) for records in groups.values())
+    several = f" of {seeds} seeds" if seeds > 1 else ""
+    return f"Line: mean over the agents{several}; band: from the worst to the best agent{several}."
+
+
+def _ends(curves: dict[str, Curve], measure: str) -> str:
+    ends = {x: show(Number(c.mean[-1]), measure) for x, c in curves.items() if c.rounds.size}
+    return "At the end: " + ", ".join(f"{label} {value}" for label, value in ends.items()) + "."
+
+
+def _compared(apart: list[str]) -> str:
+    if not apart:
+        return ""
+    verb = "which does" if len(apart) == 1 else "which do"
+    why = f"{verb} not pay by the round (a diamond marks bytes paid once)"
+    return f" Dashed, to compare with: the last value of {listed(apart)}, {why}."

@@ -1,0 +1,203 @@
+"""One HTML page about the runs in a folder, which opens without a network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from ..record import Record, read_all
+from . import style
+from .figures import draw
+from .table import (
+    NOTHING,
+    TEXTUAL,
+    Number,
+    Row,
+    cells,
+    counted,
+    grouped,
+    listed,
+    main_measure,
+    outcome,
+    over_seeds,
+    rises,
+    show,
+    summarize,
+    words,
+)
+
+PAGE = "report.html"
+NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
+HIDDEN = ("edges", "positions")  # of a graph: drawn, not written
+RUN_TEXTUAL = ("run", "how it went", "gradients", "started", "folder")
+NAMED = 5  # algorithms in the sentence at the top; the table has them all
+
+
+def build(folder: str | Path, out: str | Path | None = None) -> Path:
+    """Write ``report.html`` and ``figures/*.png`` and ``*.svg`` about all runs below ``folder``.
+
+    Args:
+        folder: where the runs lie, at any depth.
+        out: the folder to write to; by default ``folder`` itself.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ValueError: if there is no run below ``folder``, or one that cannot be read.
+    """
+    records = read_all(folder)
+    out = Path(folder if out is None else out)
+    figures = [(d, Markup(style.save(d, out / "figures"))) for d in draw(records)]
+    page = _template().render(figures=figures, **_content(records, Path(folder)))
+    path = out / PAGE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _template() -> Any:
+    environment = Environment(
+        loader=PackageLoader("peerlearn", "report"),
+        autoescape=True,  # everything but the figures, which matplotlib has escaped
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2")
+
+
+def _content(records: Sequence[Record], folder: Path) -> dict[str, Any]:
+    """Everything the template shows, as plain words."""
+    rows = summarize(records)
+    table = [cells(row) for row in rows]
+    empty = [h for h in table[0] if all(line[h] in ("", NOTHING) for line in table)]
+    return {
+        "title": _title(records),
+        "summary": _summary(records, rows),
+        "headings": [h for h in table[0] if h not in empty],
+        "textual": TEXTUAL + RUN_TEXTUAL,
+        "rows": table,
+        "dots": [f"var(--series-{n % len(style.LIGHT)})" for n in range(len(rows))],
+        "palettes": {"light": style.LIGHT, "dark": style.DARK},
+        "seeds": len({r.seed for r in records}),
+        "settings": {
+            label: _merged([r.start.get("settings") or {} for r in runs])
+            for label, runs in grouped(records).items()
+        },
+        "sections": _sections(records),
+        "runs": [_run(r, folder) for r in records],
+        "experiment": _experiment(records),
+    }
+
+
+def _experiment(records: Sequence[Record]) -> str:
+    found = next((r.start["experiment"] for r in records if r.start.get("experiment")), None)
+    return json.dumps(found, indent=2, ensure_ascii=False) if found else ""
+
+
+def _summary(records: Sequence[Record], rows: Sequence[Row]) -> str:
+    """The result in a sentence, the best method that talks over a graph first."""
+    count = max(r.start["agents"] for r in records)
+    team = counted(count, "agent")
+    if count < len(NUMBERS):
+        team = team.replace(str(count), NUMBERS[count])
+    graphs = list(dict.fromkeys(r.start["graph"]["name"] for r in records if r.start.get("graph")))
+    where = f" on {_graph(graphs[0]) if len(graphs) == 1 else f'{len(graphs)} graphs'}"
+    results = [_result(row) for row in _ranked(records, rows)]
+    more = f"; {len(results) - NAMED} more below" if len(results) > NAMED else ""
+    found = f"Mean {words(rows[0].measure)}: {', '.join(results[:NAMED])}{more}."
+    task = f"{team}{where if graphs else ''}, {_title(records)}."
+    return f"{task} {found if results else 'Nothing has been evaluated yet.'}"
+
+
+def _ranked(records: Sequence[Record], rows: Sequence[Row]) -> list[Row]:
+    talking = {label for label, runs in grouped(records).items() if runs[0].start.get("graph")}
+    sign = -1 if rises(main_measure(records)) else 1
+    known = [row for row in rows if row.mean]
+    return sorted(
+        known, key=lambda r: (r.label not in talking, sign * r.mean.mean if r.mean else 0)
+    )
+
+
+def _result(row: Row) -> str:
+    mean, worst = (show(n and Number(n.mean), row.measure) for n in (row.mean, row.worst))
+    return f"{row.label} {mean}" + (f" (worst agent {worst})" if worst != mean else "")
+
+
+def _graph(name: str) -> str:
+    return f"a{'n' if name[:1].lower() in 'aeiou' else ''} {words(name)} graph"
+
+
+def _title(records: Sequence[Record]) -> str:
+    """The task, and how its data are dealt out."""
+    tasks = [r.start.get("task") or {} for r in records]
+    titles = [
+        words(str(t.get("name", "a task")))
+        + (f" (partition: {words(_plain(t['partition']))})" if t.get("partition") else "")
+        for t in tasks
+    ]
+    return listed(list(dict.fromkeys(titles)))
+
+
+def _sections(records: Sequence[Record]) -> dict[str, dict[str, str]]:
+    """What all runs have in common, or in what they differ: title -> name -> value."""
+    starts = [r.start for r in records]
+    graphs = [dict(s["graph"], weights=s.get("weights")) for s in starts if s.get("graph")]
+    team = ("agents", "parameters", "rounds", "seed", "dtype", "device")
+    sections = {
+        "Task": _merged([s.get("task") or {} for s in starts]),
+        "Graph": _merged([{k: v for k, v in g.items() if k not in HIDDEN} for g in graphs]),
+        "Team": _merged([{k: s[k] for k in team if k in s} for s in starts]),
+        "Versions": _merged([s.get("versions") or {} for s in starts]),
+    }
+    return {title: pairs for title, pairs in sections.items() if pairs}
+
+
+def _merged(dicts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Every name with its values, each once."""
+    names = dict.fromkeys(name for d in dicts for name in d)
+    values = {n: dict.fromkeys(_plain(d[n]) for d in dicts if n in d) for n in names}
+    return {words(n): ", ".join(v) for n, v in values.items()}
+
+
+def _run(record: Record, folder: Path) -> dict[str, str]:
+    """One line about one run: heading -> text."""
+    start = record.start
+    resumed = [str(e["round"]) for e in record.events if e["kind"] == "resume"]
+    parts = [
+        outcome(record) or "all rounds done",
+        f"resumed after {listed(resumed)} rounds" if resumed else "",
+    ]
+    where = record.folder.relative_to(folder) if record.folder else Path()
+    return {
+        "run": record.label,
+        "seed": str(record.seed),
+        "how it went": "; ".join(filter(None, parts)),
+        "gradients": str(start.get("gradients") or NOTHING),
+        "seconds": show(_total(record), "s"),
+        "started": str(start.get("started") or NOTHING),
+        "folder": str(where),
+    }
+
+
+def _total(record: Record) -> Number | None:
+    seconds = record.seconds.get("total", np.zeros(0))
+    return over_seeds(seconds[np.isfinite(seconds)][-1:])
+
+
+def _plain(value: Any) -> str:
+    """A setting as people write it."""
+    if value is None:
+        return "none"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_plain(v)}" for name, v in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,133 @@
+"""Hyper-parameters that change with the round: a function of (round, rounds planned).
+
+Wherever a method takes a rate, a float or one of these is accepted. In an experiment file:
+``lr = {schedule = "log", start = 0.005, end = 0.0005}``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
+
+
+class Schedule(ABC):
+    """A value for each round; ``round`` counts from 0, ``rounds`` is how many are planned."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not math.isfinite(value) or value < 0:
+                kind = type(self).__name__
+                raise ValueError(
+                    f"{name} of the {kind} schedule is {value}, expected a finite number that is "
+                    "not negative"
+                )
+
+    @abstractmethod
+    def __call__(self, round: int, rounds: int) -> float: ...
+
+
+@dataclass(frozen=True)
+class constant(Schedule):
+    """The same value in every round."""
+
+    value: float
+
+    def __call__(self, round: int, rounds: int) -> float:
+        return self.value
+
+
+@dataclass(frozen=True)
+class linear(Schedule):
+    """Equal differences from ``start`` in the first round to ``end`` in the last."""
+
+    start: float
+    end: float
+
+    def __call__(self, round: int, rounds: int) -> float:
+        return self.start + (self.end - self.start) * _progress(round, rounds)
+
+
+@dataclass(frozen=True)
+class log(Schedule):
+    """Equal ratios from ``start`` in the first round to ``end`` in the last."""
+
+    start: float
+    end: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.start <= 0 or self.end <= 0:
+            raise ValueError(
+                f"a log schedule needs positive ends, got start={self.start} and end={self.end}; "
+                "use linear to reach zero"
+            )
+
+    def __call__(self, round: int, rounds: int) -> float:
+        return self.start * (self.end / self.start) ** _progress(round, rounds)
+
+
+@dataclass(frozen=True)
+class geometric(Schedule):
+    """``start * factor ** round``, whatever the number of rounds: DiNNO's growing rho."""
+
+    start: float
+    factor: float
+
+    def __call__(self, round: int, rounds: int) -> float:
+        return self.start * self.factor**round
+
+
+@dataclass(frozen=True)
+class decaying(Schedule):
+    """alpha_k = alpha_{k-1} (1 - mu alpha_{k-1}), alpha_0 = start: DSGD's step in DiNNO's paper."""
+
+    start: float
+    mu: float = 0.001
+
+    def __call__(self, round: int, rounds: int) -> float:
+        return _decay(self.start, self.mu, max(round + 1, rounds))[round]
+
+
+@dataclass(frozen=True)
+class diminishing(Schedule):
+    """alpha_k = start / (1 + k / scale)^power, power in (0.5, 1]: CDSGD's diminishing step."""
+
+    start: float
+    scale: float = 100.0
+    power: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0.5 < self.power <= 1:
+            raise ValueError(f"power is {self.power}, expected more than 0.5 and at most 1")
+        if self.scale <= 0:
+            raise ValueError(f"scale is {self.scale}, expected a positive number of rounds")
+
+    def __call__(self, round: int, rounds: int) -> float:
+        return self.start / (1 + round / self.scale) ** self.power
+
+
+Rate = float | Schedule
+SCHEDULES: dict[str, type[Schedule]] = {
+    s.__name__: s for s in (constant, linear, log, geometric, decaying, diminishing)
+}
+
+
+def at(rate: Rate, round: int, rounds: int) -> float:
+    """The value of a rate in one round; the start of a run (round -1) counts as round 0."""
+    return rate(max(round, 0), rounds) if isinstance(rate, Schedule) else rate
+
+
+def _progress(round: int, rounds: int) -> float:
+    return min(round / max(rounds - 1, 1), 1.0)
+
+
+@lru_cache(maxsize=32)
+def _decay(start: float, mu: float, rounds: int) -> tuple[float, ...]:
+    steps = itertools.repeat(mu, rounds - 1)
+    return tuple(itertools.accumulate(steps, lambda a, m: a * (1 - m * a), initial=start))
+
+

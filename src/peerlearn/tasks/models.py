@@ -1,0 +1,44 @@
+"""Small networks of the experiments."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+def mlp(inputs: int, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
+    """Dense ReLU network on flattened inputs, ending in log-probabilities."""
+    widths = (inputs, *hidden)
+    layers: list[nn.Module] = [nn.Flatten()]
+    for before, after in zip(widths, widths[1:], strict=False):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(widths[-1], outputs), nn.LogSoftmax(dim=1))
+
+
+def dinno_cnn(channels: int = 1, size: int = 28, classes: int = 10) -> nn.Sequential:
+    """DiNNO's network for MNIST, 28,440 parameters there.
+
+    Conv 1->3, 5x5; ReLU; max-pool 2; 432-64; ReLU; 64-10; log-softmax.
+    """
+    flat = 3 * ((size - 4) // 2) ** 2
+    return nn.Sequential(
+        nn.Conv2d(channels, 3, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Linear(flat, 64), nn.ReLU(), nn.Linear(64, classes), nn.LogSoftmax(dim=1),
+    )  # fmt: skip
+
+
+def vgg_small(channels: int = 3, size: int = 32, classes: int = 10) -> nn.Sequential:
+    """The network of CDSGD's experiments on CIFAR.
+
+    Two 3x3 convolutions with 32 filters, max-pool, two with 64, max-pool, a dense layer of 512.
+    """
+    return nn.Sequential(
+        nn.Conv2d(channels, 32, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Linear(64 * (size // 4) ** 2, 512), nn.ReLU(),
+        nn.Linear(512, classes), nn.LogSoftmax(dim=1),
+    )  # fmt: skip
+
+
+MODELS = {"mlp": mlp, "dinno_cnn": dinno_cnn, "vgg_small": vgg_small}

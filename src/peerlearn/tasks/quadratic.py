@@ -1,0 +1,87 @@
+"""Random strongly convex quadratics: a problem whose answer is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..learners import QuadraticLearner
+from .base import BaseTask
+
+
+@dataclass(frozen=True)
+class QuadraticTask(BaseTask):
+    """Agent i minimises 1/2 (x - b_i)^T H_i (x - b_i), with H_i and b_i its own.
+
+    Args:
+        hessians: (A, P, P).
+        optima: (A, P).
+        first: (A, P), the first networks; zeros by default.
+    """
+
+    hessians: Tensor
+    optima: Tensor
+    first: Tensor | None = None
+    name: str = "quadratic"
+
+    @property
+    def agents(self) -> int:  # type: ignore[override]
+        return len(self.optima)
+
+    def learner(
+        self,
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        agents: Sequence[int] | None = None,
+    ) -> QuadraticLearner:
+        chosen = list(range(self.agents)) if agents is None else list(agents)
+        parts = (self.hessians, self.optima, self.first)
+        hessians, optima, first = (
+            None if p is None else p[chosen].to(device, dtype) for p in parts
+        )
+        assert hessians is not None
+        assert optima is not None
+        return QuadraticLearner(hessians, optima, first, chosen)
+
+    def pooled(self) -> QuadraticTask:
+        """The mean of the losses is a quadratic again, up to a constant."""
+        whole = QuadraticLearner(self.hessians, self.optima)
+        first = None if self.first is None else self.first[:1]
+        return QuadraticTask(
+            self.hessians.mean(dim=0, keepdim=True), whole.optimum()[None], first
+        )
+
+    def data_bytes(self) -> list[int]:
+        each = self.hessians[0].numel() + self.optima[0].numel()
+        return [each * self.optima.element_size()] * self.agents
+
+    def describe(self) -> dict[str, Any]:
+        return {**super().describe(), "dimension": self.optima.shape[1]}
+
+
+def quadratic(
+    agents: int = 10,
+    dimension: int = 5,
+    smoothness: float = 10.0,
+    convexity: float = 1.0,
+    seed: int = 0,
+) -> QuadraticTask:
+    """Random quadratics with the eigenvalues of every H_i between ``convexity`` and ``smoothness``.
+
+    Every agent's least and greatest eigenvalue are those two, its optimum is drawn from a normal
+    distribution.
+    """
+    draw = torch.Generator().manual_seed(seed)
+    shape = (agents, dimension, dimension)
+    bases, _ = torch.linalg.qr(torch.randn(shape, generator=draw, dtype=torch.float64))
+    eigenvalues = torch.rand(agents, dimension, generator=draw, dtype=torch.float64)
+    eigenvalues = convexity + (smoothness - convexity) * eigenvalues
+    eigenvalues[:, 0], eigenvalues[:, -1] = convexity, smoothness
+    hessians = bases @ torch.diag_embed(eigenvalues) @ bases.mT
+    optima = torch.randn(agents, dimension, generator=draw, dtype=torch.float64)
+    return QuadraticTask((hessians + hessians.mT) / 2, optima)

@@ -1,0 +1,283 @@
+"""Graphs that change: pure functions of the round whose union connects the team."""
+
+import math
+from functools import partial
+
+import networkx as nx
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from peerlearn import graphs
+from peerlearn.graphs import SCHEDULES
+
+BASE = graphs.erdos_renyi(12, p=0.4, seed=1)
+
+
+def drifting(round: int) -> np.ndarray:
+    """(12, 2) agents on a circle, each turning at its own pace."""
+    angle = np.arange(12) * (1 + 0.1 * round)
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+NEEDED = {
+    "link_failures": {"p": 0.3},
+    "proximity": {"radius": 0.8, "positions": drifting, "window": 20},
+}
+
+
+def build(name: str) -> graphs.GraphSchedule:
+    return graphs.build_schedule(name, BASE, **NEEDED.get(name, {}))
+
+
+def edges(graph: nx.Graph) -> set[frozenset[int]]:
+    return set(map(frozenset, graph.edges))
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_schedule_is_a_pure_function_of_the_round(name):
+    one, other = build(name), build(name)
+    forward = [edges(one.at(k)) for k in range(20)]
+    backward = [edges(other.at(k)) for k in reversed(range(20))]
+    assert forward == backward[::-1]
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_schedule_gives_plain_graphs_of_all_its_agents(name):
+    schedule = build(name)
+    assert schedule.agents == 12
+    for k in range(10):
+        graph = schedule.at(k)
+        assert type(graph) is nx.Graph
+        assert list(graph) == list(range(12))
+        assert all(type(end) is int for edge in graph.edges for end in edge)
+        assert nx.number_of_selfloops(graph) == 0
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_schedule_connects_the_team_within_its_window(name):
+    schedule = build(name)
+    union = nx.compose_all([schedule.at(k) for k in range(schedule.window)])
+    assert nx.is_connected(union)
+    assert graphs.problems(schedule) == []
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_schedule_serves_with_metropolis_weights(name):
+    schedule = build(name)
+    x = np.random.default_rng(0).normal(size=12)
+    mean = x.mean()
+    for k in range(300):
+        x = graphs.metropolis(schedule.at(k)) @ x
+    np.testing.assert_allclose(x, mean, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_the_start_counts_as_round_0(name):
+    assert edges(build(name).at(-1)) == edges(build(name).at(0))
+
+
+@pytest.mark.parametrize("name", ["link_failures", "random_matchings"])
+def test_seeds_give_different_graphs_from_the_edges_of_the_base(name):
+    make = partial(graphs.build_schedule, name, BASE, **NEEDED.get(name, {}))
+    drawn = [edges(make(seed=seed).at(5)) for seed in range(4)]
+    assert all(d <= edges(BASE) for d in drawn)
+    assert len(set(map(frozenset, drawn))) == 4
+    assert edges(make(seed=1).at(5)) != edges(make(seed=1).at(6))
+
+
+@pytest.mark.parametrize("name", ["link_failures", "random_matchings"])
+def test_the_order_of_the_edges_does_not_matter(name):
+    shuffled = nx.Graph([(j, i) for i, j in reversed(list(BASE.edges))])
+    other = graphs.build_schedule(name, shuffled, **NEEDED.get(name, {}))
+    assert [edges(other.at(k)) for k in range(5)] == [edges(build(name).at(k)) for k in range(5)]
+
+
+# -------------------------------------------------------------------------------- one by one
+
+
+def test_a_static_schedule_is_the_graph():
+    schedule = graphs.as_schedule(BASE)
+    assert isinstance(schedule, graphs.static)
+    assert edges(schedule.at(7)) == edges(BASE)
+    assert schedule.at(0) is schedule.at(1)
+    assert graphs.as_schedule(schedule) is schedule
+
+
+def test_later_changes_of_a_graph_do_not_reach_its_schedule():
+    mine = nx.cycle_graph(5)
+    schedule = graphs.static(mine)
+    mine.remove_edge(0, 1)
+    assert schedule.at(0).has_edge(0, 1)
+
+
+def test_links_fail_as_often_as_asked():
+    schedule = graphs.link_failures(graphs.complete(20), p=0.3, seed=4)
+    alive = np.mean([schedule.at(k).number_of_edges() / 190 for k in range(200)])
+    assert alive == pytest.approx(0.7, abs=0.01)  # five standard deviations are 0.012
+    assert edges(graphs.link_failures(BASE, p=0).at(3)) == edges(BASE)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.5, 0.95])
+def test_the_window_of_link_failures_sees_the_bottlenecks(p):
+    for seed in range(5):
+        assert graphs.problems(graphs.link_failures(graphs.path(20), p=p, seed=seed)) == []
+
+
+@given(n=st.integers(2, 14), p=st.floats(0.3, 1), seed=st.integers(0, 50), k=st.integers(0, 9))
+@settings(max_examples=40, deadline=None)
+def test_matchings_are_maximal_matchings(n, p, seed, k):
+    base = graphs.erdos_renyi(n, p=p, seed=seed)
+    schedule = graphs.random_matchings(base, seed=seed)
+    assert nx.is_maximal_matching(base, set(schedule.at(k).edges))
+    assert graphs.problems(schedule) == []
+
+
+@given(n=st.integers(2, 70), k=st.integers(0, 60))
+@settings(max_examples=60, deadline=None)
+def test_one_peer_exponential_pairs_agents_one_hop_apart(n, k):
+    schedule = graphs.one_peer_exponential(n)
+    hop = 2 ** (k % math.ceil(math.log2(n)))
+    graph = schedule.at(k)
+    assert max(d for _, d in graph.degree) <= 1
+    assert all((i - j) % n in (hop, n - hop) for i, j in graph.edges)
+    cycles = math.gcd(n, hop)
+    assert nx.number_of_isolates(graph) == (cycles if n // cycles % 2 else 0)
+
+
+@pytest.mark.parametrize("n", range(2, 40))
+def test_one_peer_exponential_connects_every_team(n):
+    assert graphs.problems(graphs.one_peer_exponential(n)) == []
+
+
+@pytest.mark.parametrize("n", [2, 4, 8, 16, 32, 64])
+@pytest.mark.parametrize("sweep", [0, 1, 2])
+def test_one_sweep_of_a_power_of_two_gives_the_exact_average(n, sweep):
+    schedule = graphs.one_peer_exponential(n)
+    product = np.eye(n)
+    for k in range(sweep * schedule.hops, (sweep + 1) * schedule.hops):
+        product = graphs.metropolis(schedule.at(k)) @ product
+    np.testing.assert_allclose(product, np.full((n, n), 1 / n), atol=1e-14)
+
+
+def test_one_peer_exponential_pairs_others_in_the_next_sweep():
+    schedule = graphs.one_peer_exponential(8)
+    assert edges(schedule.at(0)) == {frozenset(e) for e in [(0, 1), (2, 3), (4, 5), (6, 7)]}
+    assert edges(schedule.at(3)) == {frozenset(e) for e in [(1, 2), (3, 4), (5, 6), (7, 0)]}
+
+
+def test_nobody_always_sits_out_an_odd_team():
+    schedule = graphs.one_peer_exponential(7)
+    for k in range(3):
+        idle = {next(nx.isolates(schedule.at(3 * sweep + k))) for sweep in range(7)}
+        assert idle == set(range(7))
+
+
+@given(seed=st.integers(0, 100), n=st.integers(1, 12), dimensions=st.integers(1, 3))
+@settings(max_examples=30, deadline=None)
+def test_proximity_links_those_within_the_radius(seed, n, dimensions):
+    positions = np.random.default_rng(seed).random((n, dimensions))
+    graph = graphs.proximity(n, radius=0.5).at(0, torch.from_numpy(positions))
+    for i, j in [(i, j) for i in range(n) for j in range(i)]:
+        assert graph.has_edge(i, j) == (math.dist(positions[i], positions[j]) <= 0.5)
+
+
+def test_proximity_includes_the_radius_itself():
+    assert graphs.proximity(2, radius=1.0).at(0, [[0.0, 0.0], [0.0, 1.0]]).has_edge(0, 1)
+
+
+def test_proximity_follows_its_function_of_the_round():
+    schedule = graphs.proximity(2, 1.0, positions=lambda k: [[0.0], [k]])
+    assert [schedule.at(k).number_of_edges() for k in range(4)] == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("positions", "sentence"),
+    [
+        (None, "no positions in round 4"),
+        (np.zeros((2, 2)), r"shape \(2, 2\), expected \(3, dimensions\)"),
+        (np.zeros(3), r"shape \(3,\)"),
+        (np.full((3, 2), np.nan), "finite"),
+    ],
+)
+def test_proximity_refuses_positions_that_are_none(positions, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        graphs.proximity(3, 1.0).at(4, positions)
+
+
+def test_a_function_may_give_any_graph_of_the_team():
+    schedule = graphs.function(lambda k: nx.path_graph("abc") if k else nx.empty_graph(3), 3, 2)
+    assert edges(schedule.at(0)) == set()
+    assert edges(schedule.at(1)) == edges(graphs.path(3))
+    assert graphs.problems(schedule) == []
+
+
+# ---------------------------------------------------------------------------------- problems
+
+
+def test_the_parts_of_a_disconnected_graph_are_told():
+    graph = nx.disjoint_union_all([nx.path_graph(6), nx.path_graph(2), nx.empty_graph(1)])
+    assert graphs.problems(graph) == [
+        "the graph falls into 3 parts: agents 0, 1, 2, 3, ...; agents 6, 7; agent 8; "
+        "add edges between them"
+    ]
+    assert (
+        "9 parts: agent 0; agent 1; agent 2; agent 3; ...;" in graphs.problems(nx.empty_graph(9))[0]
+    )
+
+
+def test_a_schedule_whose_union_falls_apart_is_told():
+    apart = nx.disjoint_union(nx.path_graph(2), nx.path_graph(2))
+    for schedule in (graphs.link_failures(apart, p=0.1), graphs.random_matchings(graphs.path(1))):
+        found = graphs.problems(schedule)
+        assert len(found) == (1 if schedule.agents > 1 else 0)
+    assert (
+        "rounds 0 to 3 falls into 2 parts" in graphs.problems(graphs.link_failures(apart, 0.1))[0]
+    )
+    late = partial(graphs.function, lambda k: graphs.path(3) if k == 3 else nx.empty_graph(3), 3)
+    assert "widen the window" in graphs.problems(late(window=3))[0]
+    assert graphs.problems(late(window=4)) == []
+
+
+def test_proximity_is_judged_only_where_positions_are_known():
+    assert graphs.problems(graphs.proximity(3, 0.1)) == []
+    apart = graphs.proximity(3, 0.1, positions=lambda k: np.arange(3.0)[:, None])
+    assert "3 parts" in graphs.problems(apart)[0]
+
+
+@pytest.mark.parametrize(
+    ("graph", "sentence"),
+    [
+        (nx.DiGraph([(0, 1)]), "got a DiGraph"),
+        ("cycle", "got a str"),
+        (graphs.function(lambda k: nx.path_graph(2), agents=3), "round 0 has 2 agents, expected 3"),
+        (graphs.function(lambda k: None, agents=3), "got a NoneType"),
+    ],
+)
+def test_what_is_no_graph_is_a_problem_too(graph, sentence):
+    (found,) = graphs.problems(graph)
+    assert sentence in found
+
+
+@pytest.mark.parametrize(
+    ("name", "graph", "options", "sentence"),
+    [
+        ("link_failure", BASE, {}, "unknown schedule 'link_failure'; did you mean 'link_failures'"),
+        ("link_failures", BASE, {"probability": 0.1}, "unknown option of schedule link_failures"),
+        ("link_failures", BASE, {}, "link_failures has no p"),
+        ("link_failures", BASE, {"p": 1.0}, "nobody would ever be heard"),
+        ("link_failures", BASE, {"p": -0.1}, "p is -0.1, expected a probability"),
+        ("link_failures", BASE, {"p": 0.1, "seed": -1}, "link_failures: seed is -1"),
+        ("link_failures", 12, {"p": 0.1}, "got a int, expected an undirected networkx.Graph"),
+        ("random_matchings", BASE, {"seed": 0.5}, "random_matchings: seed is 0.5"),
+        ("one_peer_exponential", 1, {}, "agents is 1, expected a whole number of at least 2"),
+        ("proximity", 5, {}, "proximity has no radius"),
+        ("proximity", 5, {"radius": 0}, "radius is 0, expected a number above 0"),
+        ("proximity", 5, {"radius": 1, "window": 0}, "window is 0"),
+    ],
+)
+def test_impossible_schedules_are_refused(name, graph, options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        graphs.build_schedule(name, graph, **options)

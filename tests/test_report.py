@@ -1,0 +1,414 @@
+"""The report: every number is the record's, every page stands alone, nothing breaks it."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.colors import to_rgb
+from rich.console import Console
+
+from peerlearn.record import FILE_NAME, from_lines, read_all
+from peerlearn.report import Number, build, style, summarize, summary_table
+from peerlearn.report.figures import curve
+from peerlearn.report.table import cells, grouped, over_seeds, show
+
+NAUGHTY = '_<script>alert("1")</script> & $x_1$ {{ 7 * 7 }} <b>'
+# method -> (where its accuracy goes, how fast, how far its agents stay apart)
+METHODS = {
+    "DiNNO": (0.962, 60, 0.01),
+    "DSGT": (0.955, 110, 0.02),
+    "DSGD": (0.90, 220, 0.06),
+    "Centralized": (0.97, 40, 0.0),
+    "Isolated": (0.10, 1, 0.0),
+}
+
+
+def lines(
+    method: str = "DiNNO",
+    *,
+    label: str | None = None,
+    seed: int = 0,
+    graph: nx.Graph | None = None,
+    agents: int = 10,
+    rounds: int = 600,
+    every: int = 20,
+    measure: str = "accuracy",
+    end: str | None = "end",
+) -> list[dict]:
+    """The lines of a made-up run of one of METHODS."""
+    draw = np.random.default_rng([seed, *method.encode()])
+    talks = method not in ("Centralized", "Isolated")
+    graph = nx.cycle_graph(agents) if graph is None else graph
+    offsets = draw.normal(0, 1, agents)
+    made = [_start(method, label or method, seed, graph if talks else None, agents, rounds)]
+    for k in range(0, rounds + 1, every):
+        measures = _measures(method, k, offsets, draw, k in (0, rounds), measure)
+        seconds = {"gradient": 0.013 * k, "exchange": 0.002 * k, "evaluation": 0.001 * k}
+        seconds["total"] = 0.017 * k
+        made.append({"kind": "evaluation", "round": k, "measures": measures, "seconds": seconds})
+    return [*made, {"kind": end, "round": rounds}] if end else made
+
+
+def _start(
+    method: str, label: str, seed: int, graph: nx.Graph | None, agents: int, rounds: int
+) -> dict:
+    drawn = graph and {
+        "name": graph.name or "cycle",
+        "agents": agents,
+        "edges": [list(e) for e in graph.edges],
+        "fiedler_value": 0.381966,
+        "spectral_gap": 0.127322,
+        "schedule": None,
+    }
+    return {
+        "kind": "start",
+        "schema": 1,
+        "started": f"2025-01-01T00:0{list(METHODS).index(method)}:0{seed % 10}+00:00",
+        "algorithm": method,
+        "label": label,
+        "settings": {"lr": {"schedule": "log", "start": 0.005, "end": 0.0005}, "rho": 0.5},
+        "task": {"name": "digits", "partition": "by_class", "batch": 16},
+        "agents": agents,
+        "parameters": 4810,
+        "graph": drawn,
+        "weights": "metropolis",
+        "rounds": rounds,
+        "seed": seed,
+        "dtype": "float32",
+        "device": "cpu",
+        "gradients": "vmap: 1.3 ms against 2.2 ms with the loop",
+        "versions": {"peerlearn": "0.1.0", "torch": "2.13.0", "python": "3.12.3"},
+        "experiment": {"task": {"name": "digits"}, "rounds": rounds},
+    }
+
+
+def _measures(
+    method: str,
+    k: int,
+    offsets: np.ndarray,
+    draw: np.random.Generator,
+    with_train: bool,
+    measure: str,
+) -> dict:
+    goal, pace, apart = METHODS[method]
+    grown = 1 - np.exp(-k / pace)
+    noise = offsets * apart * np.exp(-k / 300) + draw.normal(0, 0.002, offsets.size)
+    values = np.clip(0.1 + (goal - 0.1) * grown + noise * (k > 0), 0, 1)
+    values = values[:1] if method == "Centralized" else values
+    talks = method not in ("Centralized", "Isolated")
+    sent = k * 4810 * 4 * 2 * (1 + (method != "DSGD")) if talks else 0
+    sent = 14_000 if method == "Centralized" else sent
+    error = (np.abs(offsets) + 0.5) * {"DiNNO": 0.1, "DSGT": 0.3, "DSGD": 1}.get(method, 9)
+    error = error * np.exp(-k / 200) if talks else error * np.sqrt(k)
+    train = {f"train_{measure}": (values + 0.01).tolist()} if with_train else {}
+    return {
+        measure: values.tolist(),
+        "loss": (2.4 * np.exp(-3 * values)).tolist(),
+        **train,
+        "consensus_error": (error * (k > 0)).tolist(),
+        "consensus_error_normalized": (error * (k > 0) / 20).tolist(),
+        **{f"messages_{way}": [2 * k * talks] * offsets.size for way in ("sent", "received")},
+        **{f"bytes_{way}": [sent] * offsets.size for way in ("sent", "received")},
+        "gradient_evaluations": [2 * k] * offsets.size,
+    }
+
+
+def write(folder: Path, *runs: list[dict]) -> Path:
+    for number, run in enumerate(runs):
+        path = folder / f"run{number}" / FILE_NAME
+        path.parent.mkdir(parents=True)
+        path.write_text("".join(json.dumps(x) + "\n" for x in run), encoding="utf-8")
+    return folder
+
+
+def demo(folder: Path, seeds: int = 1) -> Path:
+    return write(folder, *(lines(m, seed=s) for m in METHODS for s in range(seeds)))
+
+
+class Outline(HTMLParser):
+    """The tags, names, references and words of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.words: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data.strip())
+
+    def values(self, name: str) -> list[str]:
+        return [value for key, value in self.attributes if key == name]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page about three seeds of METHODS."""
+    return build(demo(tmp_path_factory.mktemp("demo"), seeds=3)).read_text(encoding="utf-8")
+
+
+def outline(folder: Path) -> Outline:
+    return Outline(build(folder).read_text(encoding="utf-8"))
+
+
+FIGURES = {"graph", "rounds", "bytes", "consensus", "consensus_normalized", "loss"}
+
+
+def test_the_page_needs_nothing_from_outside(page: str) -> None:
+    seen = Outline(page)
+    assert not {"script", "link", "img", "iframe", "object", "base"} & set(seen.tags)
+    assert "http:" not in page
+    assert "https:" not in page
+    assert "@import" not in page
+    references = seen.values("href") + seen.values("xlink:href") + seen.values("src")
+    assert references  # markers and the colour bar
+    assert all(r.startswith(("#", "data:image/png;base64,")) for r in references)
+
+
+def test_names_are_unique_and_references_lead_somewhere(page: str) -> None:
+    names = Outline(page).values("id")
+    assert len(names) == len(set(names))
+    inside = re.findall(r'(?:url\(#|href="#)([^)"]+)', page)
+    assert inside
+    assert set(inside) <= set(names)
+
+
+def test_every_colour_in_a_page_follows_the_reader(page: str) -> None:
+    body = page[page.index("<body>") :]
+    assert style.INK not in body
+    assert not any(light in body for light in style.LIGHT)
+    assert all(f"var(--series-{n})" in body for n in range(len(METHODS)))
+
+
+@pytest.mark.parametrize(
+    ("palette", "paper"), [(style.LIGHT, "#f6f7f9"), (style.DARK, "#171c23")], ids=["light", "dark"]
+)
+def test_colours_stand_out_from_the_page(palette: tuple[str, ...], paper: str) -> None:
+    """WCAG 2.1, 1.4.11: graphics need a contrast of at least 3 (2.7 allows the pale hues)."""
+
+    def luminance(color: str) -> float:
+        parts = np.array(to_rgb(color))
+        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722]) + 0.05
+
+    contrasts = [luminance(c) / luminance(paper) for c in palette]
+    assert min(max(c, 1 / c) for c in contrasts) >= 2.7
+
+
+def test_what_is_written_is_escaped(tmp_path: Path) -> None:
+    start, *rest = lines(label=NAUGHTY)
+    start |= {"task": {"name": NAUGHTY}, "settings": {NAUGHTY: NAUGHTY}, "gradients": NAUGHTY}
+    start["graph"]["name"] = start["graph"]["schedule"] = NAUGHTY
+    start["experiment"] = {NAUGHTY: "</pre><script>"}
+    seen = outline(write(tmp_path, [start, *rest]))
+    assert not {"script", "b"} & set(seen.tags)
+    assert seen.words.count(NAUGHTY) >= 4  # table, two cards, runs: as it was typed
+    assert "49" not in seen.words
+
+
+def test_numbers_in_the_table_are_those_of_the_record() -> None:
+    record = from_lines(lines())
+    (row,) = summarize([record])
+    final = record.final
+    assert row.worst == (final["accuracy"].min(), None)
+    assert row.best == (final["accuracy"].max(), None)
+    assert row.mean
+    assert row.consensus_error
+    assert row.mean.mean == pytest.approx(final["accuracy"].mean())
+    assert row.consensus_error.mean == pytest.approx(final["consensus_error"].mean())
+    assert row.bytes_sent == (final["bytes_sent"].mean(), None)
+    assert row.gradient_evaluations == (1200, None)
+    assert (row.rounds, row.planned, row.remarks) == ((600,), 600, ())
+
+
+def test_numbers_that_are_worked_out() -> None:
+    (row,) = summarize([from_lines(lines())])
+    assert row.generalization_gap
+    assert row.generalization_gap.mean == pytest.approx(0.01)
+    assert row.total_seconds == (0.017 * 600, None)
+    assert cells(row)["seconds: gradient / exchange / evaluation"] == "7.8 / 1.2 / 0.6"
+    assert cells(row)["bytes sent per agent"] == "46.2 MB"
+
+
+def test_the_page_shows_the_numbers_of_the_table(tmp_path: Path) -> None:
+    seen = outline(write(tmp_path, lines(), lines("Centralized")))
+    rows = summarize(read_all(tmp_path))
+    assert [row.label for row in rows] == ["DiNNO", "Centralized"]
+    for row in rows:
+        assert set(filter(None, cells(row).values())) <= set(seen.words)
+
+
+def test_seeds_give_mean_and_spread() -> None:
+    records = [from_lines(lines("DSGD", seed=s)) for s in range(3)]
+    (row,) = summarize(records)
+    worst = [r.final["accuracy"].min() for r in records]
+    assert row.seeds == (0, 1, 2)
+    assert row.worst == pytest.approx((np.mean(worst), np.std(worst, ddof=1)))
+    assert "±" in cells(row)["worst agent"]
+
+
+def test_a_loss_is_best_where_it_is_smallest() -> None:
+    (row,) = summarize([from_lines(lines(measure="position_error"))])
+    assert row.measure == "position_error"
+    assert row.best
+    assert row.worst
+    assert row.best.mean < row.worst.mean
+    assert row.generalization_gap
+    assert row.generalization_gap.mean == pytest.approx(-0.01)
+
+
+def test_several_graphs_are_told_apart(tmp_path: Path) -> None:
+    star = nx.star_graph(9)
+    star.name = "star"
+    write(tmp_path, lines(), lines(graph=star), lines("Isolated"))
+    assert list(grouped(read_all(tmp_path))) == ["DiNNO, cycle", "DiNNO, star", "Isolated"]
+    seen = outline(tmp_path)
+    assert {"graph", "graph_2"} <= set(seen.values("id"))
+    assert any("Ten agents on 2 graphs" in text for text in seen.words)
+
+
+def changed(run: list[dict], measure: str, value: float, agents: slice) -> list[dict]:
+    """The run with ``value`` for some agents at the last evaluation."""
+    last_evaluation = [x for x in run if x["kind"] == "evaluation"][-1]
+    values = last_evaluation["measures"][measure]
+    values[agents] = [value] * len(values[agents])
+    return run
+
+
+STOP = {"kind": "stop", "round": 40, "reason": "the loss of agents 3 and 4 became NaN"}
+KILLED = lines(rounds=40, end=None)
+LABELS = ["x" * 200, "_hidden", "$\\frac$", "日本語 😀", "a\nb", ""]
+ONE, MANY = nx.empty_graph(1), nx.random_regular_graph(20, 1000, seed=0)
+MANY.name = ONE.name = "path"
+ODD = {
+    "never evaluated": ([KILLED[:1]], "nothing evaluated yet"),
+    "one evaluation": ([lines(rounds=0)], "DiNNO"),
+    "stopped and resumed": (
+        [[*KILLED, STOP, {"kind": "resume", "round": 40}, {"kind": "end", "round": 40}]],
+        "all rounds done; resumed after 40 rounds",
+    ),
+    "partly NaN": (
+        [changed(lines(rounds=40), "accuracy", math.nan, slice(3))],
+        "3 of 10 without a finite accuracy at the end",
+    ),
+    "all infinite": (
+        [changed(lines(rounds=0), "accuracy", math.inf, slice(10))],
+        "10 of 10 without a finite accuracy at the end",
+    ),
+    "huge loss": ([changed(lines(rounds=40), "loss", 1e30, slice(10))], "DiNNO"),
+    "one agent": ([lines(graph=ONE, agents=1, rounds=40)], "path"),
+    "a thousand agents": ([lines(graph=MANY, agents=1000, rounds=20)], "1,000 agents"),
+    "no accuracy": ([lines(measure="return", rounds=40)], "Return against rounds"),
+    "only a loss": ([lines(measure="loss", rounds=40)], "Loss against rounds"),
+    "nobody talks": ([lines("Isolated", rounds=40)], "Isolated"),
+    "odd labels": ([lines(label=x, rounds=20) for x in LABELS], "日本語 😀"),
+    "thirty labels": ([lines(label=f"DiNNO {n}", rounds=20) for n in range(30)], "DiNNO 29"),
+    "unequal seeds": (
+        [lines(rounds=40), lines(seed=1, rounds=40, end=None)],
+        "seed 1: not finished",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([], "not finished"),
+        ([STOP], f"stopped after 40 rounds: {STOP['reason']}"),
+        ([STOP, {"kind": "resume", "round": 40}], "not finished"),
+        ([STOP, {"kind": "resume", "round": 40}, {"kind": "end", "round": 40}], ""),
+    ],
+)
+def test_how_a_run_ended(events: list[dict], expected: str) -> None:
+    (row,) = summarize([from_lines([*KILLED, *events])])
+    assert "; ".join(row.remarks) == expected
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_nothing_breaks_the_report(case: str, tmp_path: Path) -> None:
+    runs, expected = ODD[case]
+    seen = outline(write(tmp_path, *runs))
+    assert any(expected in text for text in seen.words)
+    assert "nan" not in {text.lower() for text in seen.words}
+
+
+def test_a_label_is_drawn_as_it_is_typed(tmp_path: Path) -> None:
+    build(write(tmp_path, lines(label="_$a_1$ & b", rounds=40)))
+    svg = (tmp_path / "figures" / "rounds.svg").read_text(encoding="utf-8")
+    assert "_$a_1$ &amp; b" in svg
+
+
+def test_everything_is_written_and_twice_the_same(tmp_path: Path) -> None:
+    runs = write(tmp_path / "runs", lines(rounds=100), lines("Isolated", rounds=100))
+    once, twice = (build(runs, tmp_path / name).parent for name in ("once", "twice"))
+    files = {str(p.relative_to(once)) for p in once.rglob("*.*")}
+    drawn = {f"figures/{name}.{kind}" for name in FIGURES for kind in ("png", "svg")}
+    assert files == {"report.html", *drawn}
+    assert all((once / f).read_bytes() == (twice / f).read_bytes() for f in files)
+    assert set(outline(runs).values("id")) >= FIGURES  # by default beside the runs
+    assert (runs / "report.html").read_bytes() == (once / "report.html").read_bytes()
+
+
+def test_no_run_is_said_plainly(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no run"):
+        build(tmp_path / "missing")
+
+
+def test_the_terminal_shows_the_same_numbers() -> None:
+    records = [from_lines(lines(label="[bold]x[/bold]")), from_lines(lines("Isolated"))]
+    console = Console(width=300, file=io.StringIO())
+    console.print(summary_table(records))
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    for row in summarize(records):
+        assert all(cell in text for cell in cells(row).values())
+    assert "remarks" not in text  # nothing to remark
+
+
+@given(st.lists(st.lists(st.floats(-1e6, 1e6) | st.just(math.nan), min_size=3, max_size=3)))
+def test_the_mean_lies_in_its_band(rows: list[list[float]]) -> None:
+    start = {"kind": "start", "label": "x"}
+    lines_ = [
+        {"kind": "evaluation", "round": k, "measures": {"loss": row}, "seconds": {}}
+        for k, row in enumerate(rows)
+    ]
+    drawn = curve([from_lines([start, *lines_])], "loss")
+    assert list(drawn.rounds) == [k for k, r in enumerate(rows) if np.isfinite(r).any()]
+    assert (drawn.low <= drawn.mean + 1e-9).all()
+    assert (drawn.mean <= drawn.high + 1e-9).all()
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2), st.integers(0, 3))
+def test_numbers_over_seeds(values: list[float], unknown: int) -> None:
+    number = over_seeds([*values, *[math.inf] * unknown])
+    assert number == pytest.approx((np.mean(values), np.std(values, ddof=1)), abs=1e-6)
+    assert over_seeds([math.nan] * unknown) is None
+
+
+@pytest.mark.parametrize(
+    ("number", "measure", "expected"),
+    [
+        (Number(0.961, 0.003), "accuracy", "96.1 ± 0.3\u00a0%"),
+        (Number(38_480), "bytes_sent", "38.5 kB"),
+        (Number(1200), "gradient_evaluations", "1,200"),
+        (Number(0.00123), "consensus_error", "0.00123"),
+        (None, "loss", "–"),  # noqa: RUF001 - the dash of an empty cell
+    ],
+)
+def test_numbers_in_words(number: Number | None, measure: str, expected: str) -> None:
+    assert show(number, measure) == expected
