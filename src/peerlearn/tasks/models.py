@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+
+
+class MaxPool2(nn.Module):
+    """The largest of each 2x2 window: nn.MaxPool2d(2), to the bit.
+
+    On a CPU, torch's own pooling takes most of an evaluation's time; without gradients to keep
+    track of, two maxima over slices are ten times faster.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            return torch.nn.functional.max_pool2d(x, 2)
+        height, width = 2 * (x.shape[-2] // 2), 2 * (x.shape[-1] // 2)
+        rows = torch.maximum(x[..., :height:2, :width], x[..., 1:height:2, :width])
+        return torch.maximum(rows[..., ::2], rows[..., 1::2])
 
 
 def mlp(inputs: int, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
@@ -21,7 +37,7 @@ def dinno_cnn(channels: int = 1, size: int = 28, classes: int = 10) -> nn.Sequen
     """
     flat = 3 * ((size - 4) // 2) ** 2
     return nn.Sequential(
-        nn.Conv2d(channels, 3, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Conv2d(channels, 3, 5), nn.ReLU(), MaxPool2(), nn.Flatten(),
         nn.Linear(flat, 64), nn.ReLU(), nn.Linear(64, classes), nn.LogSoftmax(dim=1),
     )  # fmt: skip
 
@@ -33,9 +49,9 @@ def vgg_small(channels: int = 3, size: int = 32, classes: int = 10) -> nn.Sequen
     """
     return nn.Sequential(
         nn.Conv2d(channels, 32, 3, padding=1), nn.ReLU(),
-        nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), MaxPool2(),
         nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(),
-        nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), MaxPool2(), nn.Flatten(),
         nn.Linear(64 * (size // 4) ** 2, 512), nn.ReLU(),
         nn.Linear(512, classes), nn.LogSoftmax(dim=1),
     )  # fmt: skip

@@ -1,0 +1,113 @@
+"""Published figures, each by one command, with the published number beside ours."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+from .. import record as records
+from ..errors import Diverged, nearest
+from .base import Planned, Reproduction
+from .dinno_mnist import DinnoMnist
+from .dinno_scaling import DinnoScaling
+from .dmsgd_mnist import DmsgdMnist
+
+REPRODUCTIONS: dict[str, Reproduction] = {
+    r.name: r for r in (DinnoMnist(), DinnoScaling(), DmsgdMnist())
+}
+
+
+def run(
+    name: str,
+    out: str | Path | None = None,
+    short: bool = False,
+    jobs: int = 1,
+    on_run: Callable[[int, int, str], None] | None = None,
+) -> Path:
+    """Carry out a reproduction; what is already in ``out`` is kept and gone on with.
+
+    Args:
+        name: a key of `REPRODUCTIONS`.
+        out: the folder; runs/<name> (or runs/<name>-short) by default.
+        short: one seed and a fraction of the rounds.
+        jobs: runs at a time, each in its own process with its share of the cores.
+        on_run: called with (runs done, runs in all, the folder of the one just done).
+
+    Returns:
+        The folder, with table.md, figure.png and figure.svg in it.
+    """
+    if name not in REPRODUCTIONS:
+        raise ValueError(f"unknown reproduction {name!r}; {nearest(name, REPRODUCTIONS)}")
+    reproduction = REPRODUCTIONS[name]
+    folder = Path(out or f"runs/{name}{'-short' if short else ''}")
+    plan = _plan(name, short)
+    begun = time.perf_counter()
+    for done, finished in enumerate(_carry_out(name, short, folder, len(plan), jobs), start=1):
+        if on_run is not None:
+            on_run(done, len(plan), plan[finished].folder)
+    found = {p.folder: records.read(folder / p.folder) for p in plan}
+    minutes = sum(r.seconds["total"][-1] for r in found.values()) / 60
+    elapsed = (time.perf_counter() - begun) / 60
+    note = f"\n{len(plan)} runs, {minutes:.0f} minutes of training, {elapsed:.0f} by the clock.\n"
+    (folder / "table.md").write_text(reproduction.table(found) + note, encoding="utf-8")
+    reproduction.draw(found, folder / "figure")
+    return folder
+
+
+def _plan(name: str, short: bool) -> list[Planned]:
+    reproduction = REPRODUCTIONS[name]
+    plan = reproduction.plan()
+    return reproduction.shorten(plan) if short else plan
+
+
+def _carry_out(name: str, short: bool, folder: Path, count: int, jobs: int) -> Iterator[int]:
+    """The numbers of the runs, as they are done."""
+    if jobs == 1:
+        for number in range(count):
+            _run_one(name, short, folder, number)
+            yield number
+        return
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, spawn, _set_threads, (threads,)) as pool:
+        waiting = {pool.submit(_run_one, name, short, folder, n): n for n in range(count)}
+        try:
+            for future in as_completed(waiting):
+                future.result()
+                yield waiting[future]
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _set_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def _run_one(name: str, short: bool, folder: Path, number: int) -> None:
+    """One run of the plan; a finished one stays, a stopped one goes on."""
+    from ..training import train
+
+    planned = _plan(name, short)[number]
+    out = folder / planned.folder
+    if (out / records.FILE_NAME).exists():
+        kept = records.read(out)
+        if kept.finished or any(_diverged(e) for e in kept.events):
+            return
+    try:
+        train(
+            planned.task(), planned.algorithm, planned.graph, rounds=planned.rounds,
+            seed=planned.seed, weights=planned.weights, evaluate_every=planned.evaluate_every,
+            out=out, resume=True, label=planned.label,
+        )  # fmt: skip
+    except Diverged:
+        pass  # its record says so, and so will the table
+
+
+def _diverged(event: dict) -> bool:
+    return event["kind"] == "stop" and "diverged" in event.get("reason", "")

@@ -1,0 +1,95 @@
+"""What a reproduction is: a plan of runs, and what to say and draw of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..algorithm import Algorithm
+from ..record import Record
+from ..tasks import BaseTask
+
+Records = dict[str, Record]  # by the run's folder
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a plan.
+
+    Args:
+        group, label, seed: where it belongs; the run lies in group/label/seed-<seed>.
+        algorithm, graph, rounds, weights: as for `peerlearn.train`.
+        task: makes the task; called in the process that trains.
+    """
+
+    group: str
+    label: str
+    seed: int
+    algorithm: Algorithm
+    task: Callable[[], BaseTask]
+    graph: Any
+    rounds: int
+    evaluate_every: int
+    weights: Any = "metropolis"
+
+    @property
+    def folder(self) -> str:
+        return f"{self.group}/{self.label}/seed-{self.seed}"
+
+    def shortened(self, divisor: int) -> Planned:
+        """The same for a fraction of the rounds; schedules over the rounds shrink with them."""
+        rounds = max(self.rounds // divisor, 20)
+        return replace(self, rounds=rounds, evaluate_every=max(rounds // 4, 1))
+
+
+class Reproduction(ABC):
+    """A published figure: its runs, its table and its picture."""
+
+    name: str
+    title: str
+    short_divisor: int = 20
+
+    @abstractmethod
+    def plan(self) -> list[Planned]:
+        """All runs, the most telling first."""
+
+    @abstractmethod
+    def table(self, records: Records) -> str:
+        """What was published beside what was measured, as Markdown."""
+
+    @abstractmethod
+    def draw(self, records: Records, path: Path) -> None:
+        """The figure, to ``path`` with .png and .svg."""
+
+    def shorten(self, plan: list[Planned]) -> list[Planned]:
+        """What ``--short`` runs: the first seed, a fraction of the rounds."""
+        first = min(p.seed for p in plan)
+        return [p.shortened(self.short_divisor) for p in plan if p.seed == first]
+
+
+def select(records: Records, group: str, label: str) -> list[Record]:
+    """The runs of one label in one group, over seeds."""
+    start = f"{group}/{label}/seed-"
+    return [r for folder, r in sorted(records.items()) if folder.startswith(start)]
+
+
+def final_percent(runs: list[Record], measure: str = "accuracy") -> str:
+    """'96.1 ± 0.2 (worst 95.4)': mean over agents and seeds, spread over seeds, worst agent."""
+    if not runs:
+        return "not run"
+    means = [100 * float(np.mean(r.final[measure])) for r in runs]
+    worst = min(100 * float(np.min(r.final[measure])) for r in runs)
+    spread = f" ± {np.std(means, ddof=1):.1f}" if len(means) > 1 else ""
+    lone = all(len(r.final[measure]) == 1 for r in runs)
+    return f"{np.mean(means):.1f}{spread}" + ("" if lone else f" (worst {worst:.1f})")
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
