@@ -3,7 +3,15 @@
 from . import algorithms, data, graphs, learners, schedules, tasks
 from .algorithm import Algorithm, Needs
 from .algorithms import (
-    CDMSGD, CDSGD, DMSGD, DSGD, DSGT, Centralized, ConsensusADMM, DiNNO, Isolated,
+    CDMSGD,
+    CDSGD,
+    DMSGD,
+    DSGD,
+    DSGT,
+    Centralized,
+    ConsensusADMM,
+    DiNNO,
+    Isolated,
 )  # fmt: skip
 from .errors import ConfigurationError, Diverged, PeerlearnError
 from .optimizer import LocalOptimizer

@@ -131,7 +131,7 @@ def flatten(state: Any, prefix: str = "") -> dict[str, Tensor]:
 
 def unflatten(kind: type, flat: dict[str, Tensor]) -> Any:
     """The inverse of `flatten` for the state class ``kind``."""
-    fields = {}
+    fields: dict[str, Any] = {}
     for name, annotation in typing.get_type_hints(kind).items():
         if annotation is Tensor:
             fields[name] = flat[name]

@@ -1,8 +1,8 @@
 """What can go wrong.
 
-    PeerlearnError
-    ├── ConfigurationError (also a ValueError)   something asked for cannot be done; nothing ran
-    └── Diverged                                 a loss or parameter is no longer finite
+PeerlearnError
+├── ConfigurationError (also a ValueError)   something asked for cannot be done; nothing ran
+└── Diverged                                 a loss or parameter is no longer finite
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ class Diverged(PeerlearnError):
 def nearest(name: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?`` and all that is known, to end an error about an unknown name."""
     names = list(known)
-    close = difflib.get_close_matches(str(name).lower(), [n.lower() for n in names], n=1, cutoff=0.5)
+    close = difflib.get_close_matches(
+        str(name).lower(), [n.lower() for n in names], n=1, cutoff=0.5
+    )
     guess = next((n for n in names if close and n.lower() == close[0]), None)
     hint = f"did you mean {guess!r}? " if guess else ""
     return f"{hint}known: {', '.join(names)}"

@@ -36,11 +36,16 @@ class Learner(ABC):
         for each of them.
         """
 
-    def descend(self, theta: Tensor, direction: Tensor, lr: float) -> Tensor:
-        """theta - lr * direction, each column at its own rate where columns have rates: (A, P)."""
+    def descend(
+        self, theta: Tensor, direction: Tensor, lr: float, out: Tensor | None = None
+    ) -> Tensor:
+        """theta - lr * direction, each column at its own rate where columns have rates: (A, P).
+
+        ``out`` may be one of the two, if the caller no longer needs it.
+        """
         if self.rates is None:
-            return torch.sub(theta, direction, alpha=lr)
-        return torch.addcmul(theta, self.rates, direction, value=-lr)
+            return torch.sub(theta, direction, alpha=lr, out=out)
+        return torch.addcmul(theta, self.rates, direction, value=-lr, out=out)
 
     @abstractmethod
     def evaluate(self, theta: Tensor) -> dict[str, Tensor]:

@@ -21,11 +21,18 @@ from .errors import nearest
 Moments = dict[str, Tensor]
 """What an optimizer remembers, as rows: (A, P) moments and (A, 1) counters. Empty at first."""
 
+BEGUN = "begun"  # (A, 1) 1 where a row has stepped before; kept once some rows have sat out
 
+
+Settings = tuple[tuple[str, Any], ...]
+
+
+@lru_cache(maxsize=1)
 def known_optimizers() -> dict[str, type[torch.optim.Optimizer]]:
     """torch's own optimizers by their lower-case names."""
     classes = inspect.getmembers(torch.optim, inspect.isclass)
-    return {n.lower(): c for n, c in classes if issubclass(c, torch.optim.Optimizer)}
+    base = torch.optim.Optimizer
+    return {n.lower(): c for n, c in classes if issubclass(c, base) and c is not base}
 
 
 @dataclass(frozen=True)
@@ -45,9 +52,15 @@ class LocalOptimizer:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        problem = _problem(self.torch_class, tuple(sorted(self.options.items())))
+        problem = _problem(*self._key)
         if problem:
             raise ValueError(problem)
+
+    @property
+    def _key(self) -> tuple[Any, Settings]:
+        """The class and its options, lists (as experiment files have them) made tuples."""
+        frozen = {n: tuple(v) if isinstance(v, list) else v for n, v in self.options.items()}
+        return self.torch_class, tuple(sorted(frozen.items()))
 
     @property
     def torch_class(self) -> type[torch.optim.Optimizer]:
@@ -98,15 +111,15 @@ class LocalOptimizer:
             moments = self.step_(theta, gradient, moments, lr, rows)
             torch.addcmul(before, rates, theta - before, out=theta)
             return moments
-        chosen = torch.arange(len(theta), device=theta.device)
-        chosen = chosen if rows is None else chosen[torch.as_tensor(rows, device=theta.device)]
-        for group in _alike(moments, chosen):
+        chosen = _positions(rows, theta)
+        if len(chosen) < len(theta) and BEGUN not in moments:
+            moments[BEGUN] = theta.new_full((len(theta), 1), float(bool(moments)))
+        counters = _counters(*self._key)
+        for group in _alike([moments[n] for n in moments if n in counters], chosen):
             if len(group) == len(theta):
-                return self._step_all(theta, gradient, moments, lr)
-            part = theta[group]
-            new = self._step_all(
-                part, gradient[group], {n: m[group] for n, m in moments.items()}, lr
-            )
+                return self._step_alike(theta, gradient, moments, lr)
+            part, held = theta[group], {n: m[group] for n, m in moments.items()}
+            new = self._step_alike(part, gradient[group], held, lr)
             theta[group] = part
             for name, value in new.items():
                 if name not in moments:
@@ -114,30 +127,48 @@ class LocalOptimizer:
                 moments[name][group] = value
         return moments
 
-    def _step_all(self, theta: Tensor, gradient: Tensor, moments: Moments, lr: float) -> Moments:
+    def _step_alike(self, theta: Tensor, gradient: Tensor, moments: Moments, lr: float) -> Moments:
         """Every row steps, and all rows have taken equally many steps before."""
-        theta.grad = gradient
-        optimizer = _build(self.torch_class, [theta], lr, dict(self.options))
-        counters = {n for n, m in moments.items() if m.shape != theta.shape}
+        held = {n: m for n, m in moments.items() if n != BEGUN}
+        if BEGUN not in moments:
+            return self._step_all(theta, gradient, held, lr)
+        # a first step is the optimizer's to prepare: its moments need not begin at zero
+        first = not bool(moments[BEGUN].any())
+        new = self._step_all(theta, gradient, {} if first else held, lr)
+        return {**new, BEGUN: torch.ones_like(moments[BEGUN])}
+
+    def _step_all(self, theta: Tensor, gradient: Tensor, moments: Moments, lr: float) -> Moments:
+        """torch.optim's own step, with one counter for all rows."""
+        theta.grad = gradient.contiguous()  # fused kernels take that for granted
+        kind, options = self._key
+        optimizer = _build(kind, [theta], lr, dict(options))
         if moments:
+            counters = _counters(*self._key)
             optimizer.state[theta] = {
                 n: m[0, 0].clone() if n in counters else m for n, m in moments.items()
             }
         optimizer.step()
         theta.grad = None
         return {
-            name: value if value.shape == theta.shape else value.expand(len(theta), 1).clone()
+            name: value if value.dim() else value.expand(len(theta), 1).clone()
             for name, value in optimizer.state[theta].items()
             if isinstance(value, Tensor)
         }
 
 
-def _alike(moments: Moments, chosen: Tensor) -> list[Tensor]:
-    """``chosen`` rows in groups that have the same counters."""
-    counters = [m[chosen] for m in moments.values() if m.shape[1] == 1]
+def _positions(rows: Sequence[int] | None, theta: Tensor) -> Tensor:
+    """The chosen rows' positions, from positions or a mask; all where ``rows`` is None."""
+    every = torch.arange(len(theta), device=theta.device)
+    if rows is None:
+        return every
+    return every[torch.as_tensor(rows, device=theta.device)] if len(rows) else every[:0]
+
+
+def _alike(counters: list[Tensor], chosen: Tensor) -> list[Tensor]:
+    """``chosen`` rows in groups that have the same counters, each (A, 1)."""
     if not counters or len(chosen) == 0:
         return [chosen] if len(chosen) else []
-    table = torch.cat([c.double() for c in counters], dim=1)
+    table = torch.cat([c[chosen].double() for c in counters], dim=1)
     if bool((table == table[0]).all()):
         return [chosen]
     _, group = table.unique(dim=0, return_inverse=True)
@@ -154,7 +185,18 @@ def _build(
 
 
 @lru_cache(maxsize=64)
-def _problem(kind: type[torch.optim.Optimizer], options: tuple[tuple[str, Any], ...]) -> str:
+def _counters(kind: type[torch.optim.Optimizer], options: Settings) -> frozenset[str]:
+    """The names of what the optimizer keeps as one number for a whole tensor, and `BEGUN`."""
+    theta = torch.zeros(2, 3)
+    theta.grad = torch.ones_like(theta)
+    optimizer = _build(kind, [theta], 0.01, dict(options))
+    optimizer.step()
+    found = optimizer.state[theta].items()
+    return frozenset(n for n, v in found if isinstance(v, Tensor) and not v.dim()) | {BEGUN}
+
+
+@lru_cache(maxsize=64)
+def _problem(kind: type[torch.optim.Optimizer], options: Settings) -> str:
     """Why ``kind`` cannot serve as a local optimizer, or nothing.
 
     Found by trying: three steps on a small matrix must equal the same steps on each of its
@@ -191,7 +233,7 @@ def _trial(
     kind: type[torch.optim.Optimizer],
     start: Tensor,
     gradients: Tensor,
-    options: tuple[tuple[str, Any], ...],
+    options: Settings,
 ) -> Tensor:
     theta = start.clone()
     optimizer = _build(kind, [theta], 0.01, dict(options))

@@ -3,7 +3,8 @@
 ``record.jsonl`` holds, in order (schema 1):
 
 ``{"kind": "start", "schema": 1, ...}``
-    what runs: algorithm, label, settings, task, agents, parameters, graph, rounds, seed, versions.
+    what runs: algorithm, label, settings, task, agents, parameters, graph, rounds, seed, versions;
+    ``gradients`` says how gradients are computed, and why.
 ``{"kind": "evaluation", "round": k, "measures": {name: [one number per agent]}, "seconds": {...}}``
     after k rounds. Traffic and gradient evaluations are cumulative. The seconds are cumulative too:
     gradient, exchange, evaluation and total.
@@ -11,6 +12,8 @@
     the run was taken up again after k rounds; it ended early.
 ``{"kind": "end", "round": k}``
     all planned rounds are done.
+
+Numbers that are NaN or infinite are written as null, which JSON has, and read as NaN.
 
 A line is flushed to the operating system as soon as it is written, so a killed run leaves a
 readable record; a last line cut short by a crash is ignored by the reader.
@@ -40,7 +43,7 @@ class Recorder:
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
 
     def write(self, kind: str, **fields: Any) -> None:
-        self._file.write(json.dumps({"kind": kind, **_plain(fields)}) + "\n")
+        self._file.write(json.dumps({"kind": kind, **_plain(fields)}, allow_nan=False) + "\n")
         self._file.flush()
 
     def close(self) -> None:
@@ -137,6 +140,11 @@ def cut(path: Path, round: int) -> list[dict[str, Any]]:
     return kept
 
 
+def first_line(path: Path) -> dict[str, Any]:
+    """The start line; empty where a crash left none."""
+    return next(iter(_lines(path)), {})
+
+
 def _lines(path: Path) -> Iterable[dict[str, Any]]:
     with open(path, encoding="utf-8") as file:
         for line in file:
@@ -148,7 +156,7 @@ def _lines(path: Path) -> Iterable[dict[str, Any]]:
 
 
 def _columns(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-    """[{name: value}, ...] -> {name: stacked values}; rows that lack a name repeat NaN."""
+    """[{name: value}, ...] -> {name: stacked values}; NaN where a name or a number is missing."""
     names = dict.fromkeys(name for row in rows for name in row)
     shapes = {n: np.shape(next(row[n] for row in rows if n in row)) for n in names}
     return {
@@ -158,13 +166,15 @@ def _columns(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
 
 
 def _plain(value: Any) -> Any:
-    """Tensors and arrays as lists, everything else as JSON has it."""
+    """Tensors and arrays as lists, what is no finite number as null, all else as JSON has it."""
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
     if hasattr(value, "tolist"):
-        return value.tolist()
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     if isinstance(value, Path):
         return str(value)
     return value

@@ -129,5 +129,3 @@ def _progress(round: int, rounds: int) -> float:
 def _decay(start: float, mu: float, rounds: int) -> tuple[float, ...]:
     steps = itertools.repeat(mu, rounds - 1)
     return tuple(itertools.accumulate(steps, lambda a, m: a * (1 - m * a), initial=start))
-
-

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,8 @@ class Setup:
     def checkpoint_path(self) -> Path | None:
         return self.out / checkpoints.FILE_NAME if self.out else None
 
-    def build_learner(self) -> Learner:
+    @cached_property
+    def learner(self) -> Learner:
         return self.trained.learner(self.seed, self.device, self.dtype)
 
     def build_engine(self, clock: Clock) -> Any:
@@ -93,6 +95,7 @@ class Setup:
             "settings": settings_of(self.algorithm),
             "task": self.task.describe(),
             "agents": self.task.agents,
+            "parameters": self.learner.initial().shape[1],
             "graph": self._describe_graph(),
             "weights": self.weights if isinstance(self.weights, str) else _digest(self.weights),
             "rounds": self.rounds,
@@ -108,6 +111,7 @@ class Setup:
             "label": self.label,
             "device": str(self.device),
             "engine": self.engine,
+            "gradients": self.learner.note,
             "versions": versions(),
         }
 
@@ -115,11 +119,7 @@ class Setup:
         if self.schedule is None:
             return None
         if not isinstance(self.schedule, graphs.static):
-            return {
-                "agents": self.schedule.agents,
-                "schedule": repr(self.schedule)[:200],
-                "edges": _edges(self.schedule.at(0)) if _known(self.schedule) else [],
-            }
+            return _describe_schedule(self.schedule)
         graph = self.schedule.graph
         found = {
             "agents": len(graph),
@@ -159,7 +159,9 @@ def prepare(
     Raises:
         ConfigurationError: with every mistake found.
     """
+    _check_kinds(task, algorithm)
     problems = [*task.problems(), *_number_problems(rounds, evaluate_every, checkpoint_every)]
+    problems += _seed_problems(seed)
     problems += _name_problems(engine, dtype, device)
     problems += _graph_problems(task, algorithm, graph, weights)
     folder = Path(out) if out is not None else None
@@ -174,7 +176,7 @@ def prepare(
         out=folder, resumes=False, device=find_device(device), dtype=find_dtype(dtype),
         engine=engine, label=label or algorithm.name,
     )  # fmt: skip
-    if Needs.MINIMIZE in algorithm.needs and not setup.build_learner().can_minimize:
+    if Needs.MINIMIZE in algorithm.needs and not setup.learner.can_minimize:
         raise ConfigurationError(
             [
                 f"{algorithm.name} needs a task whose losses can be minimised exactly, which "
@@ -188,19 +190,47 @@ def prepare(
 
 def _take_checkpoint(setup: Setup) -> None:
     """Find the checkpoint to go on from; a run killed before the first one begins anew."""
-    path = setup.checkpoint_path
-    if path is None or not path.exists():
-        return
-    kept = checkpoints.load(path)
-    changed = checkpoints.differences(kept.configuration, _json(setup.configuration))
-    if changed:
+    path, lines = setup.checkpoint_path, setup.record_path
+    assert path is not None
+    assert lines is not None
+    if path.exists():
+        kept = checkpoints.load(path)
+        _check_same(path, kept.configuration, setup)
+        if not lines.exists():
+            raise ConfigurationError(
+                [f"{path} has no {lines.name} beside it; remove it to start this run anew"]
+            )
+        setup.checkpoint, setup.resumes = kept, True
+    elif lines.exists():
+        _check_same(lines, record.first_line(lines), setup)
+
+
+def _check_same(path: Path, kept: dict[str, Any], setup: Setup) -> None:
+    """Refuse to go on with, or to write over, what another configuration left."""
+    wanted = _json(setup.configuration)
+    changed = checkpoints.differences({k: kept[k] for k in wanted if k in kept}, wanted)
+    if changed and kept:
         raise ConfigurationError(
             [
                 f"{path} belongs to another configuration: {'; '.join(changed[:5])}; "
                 "resume with the same configuration, or choose another folder"
             ]
         )
-    setup.checkpoint, setup.resumes = kept, True
+
+
+def _check_kinds(task: Any, algorithm: Any) -> None:
+    """Without a task and an algorithm nothing else can be checked."""
+    given = (
+        ("task", task, BaseTask, "peerlearn.tasks.digits()"),
+        ("algorithm", algorithm, Algorithm, "peerlearn.DSGD()"),
+    )
+    found = [
+        f"{name} is {value!r}, expected one such as {example}"
+        for name, value, kind, example in given
+        if not isinstance(value, kind)
+    ]
+    if found:
+        raise ConfigurationError(found)
 
 
 def _number_problems(
@@ -210,10 +240,19 @@ def _number_problems(
         "rounds": rounds, "evaluate_every": evaluate_every, "checkpoint_every": checkpoint_every,
     }  # fmt: skip
     return [
-        f"{name} is {value}, expected at least 1"
+        f"{name} is {value!r}, expected a whole number of at least 1"
         for name, value in given.items()
-        if value is not None and value < 1
+        if value is not None and not _whole(value, 1)
     ]
+
+
+def _seed_problems(seed: Any) -> list[str]:
+    return [] if _whole(seed, 0) else [f"seed is {seed!r}, expected a whole number, 0 or more"]
+
+
+def _whole(value: Any, least: int) -> bool:
+    integral = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return integral and int(value) >= least
 
 
 def _name_problems(engine: str, dtype: Any, device: Any) -> list[str]:
@@ -290,9 +329,7 @@ def _folder_problems(folder: Path | None, resume: bool) -> list[str]:
     if folder.exists() and not folder.is_dir():
         return [f"{folder} is a file, expected a folder for the run"]
     if not resume and (folder / record.FILE_NAME).exists():
-        return [
-            f"{folder} holds another run; choose another folder, resume that run, or remove it"
-        ]
+        return [f"{folder} holds another run; choose another folder, resume that run, or remove it"]
     return []
 
 
@@ -314,7 +351,9 @@ def find_device(device: str | torch.device) -> torch.device:
     except RuntimeError as error:
         raise ValueError(f"unknown device {device!r}; use auto, cpu or cuda") from error
     if found.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {device!r} was asked for, but torch sees no CUDA; use auto or cpu")
+        raise ValueError(
+            f"device {device!r} was asked for, but torch sees no CUDA; use auto or cpu"
+        )
     return found
 
 
@@ -338,11 +377,31 @@ def _plain(value: Any) -> Any:
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
-    if isinstance(value, type) or callable(value) and hasattr(value, "__qualname__"):
+    if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
         return value.__qualname__
-    if hasattr(value, "__dataclass_fields__"):
-        return {"schedule": type(value).__name__, **{k: _plain(v) for k, v in vars(value).items()}}
+    if is_dataclass(value):
+        return {"schedule": type(value).__name__, **_fields(value)}
     return repr(value)
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+
+
+def _describe_schedule(schedule: GraphSchedule) -> dict[str, Any]:
+    """Its arguments and the edges it thins out, or else those of its first round."""
+    name = type(schedule).__name__
+    settings: dict[str, Any] = _fields(schedule) if is_dataclass(schedule) else {}
+    graph = vars(schedule).get("graph")
+    if graph is None and _known(schedule):
+        graph = schedule.at(0)
+    shown = ", ".join(f"{k}={v}" for k, v in settings.items() if k not in ("graph", "agents"))
+    return {
+        "agents": schedule.agents,
+        "name": "" if graph is None else graph.graph.get("name", ""),
+        "schedule": f"{name}({shown})",
+        "edges": [] if graph is None else _edges(graph),
+    }
 
 
 def _json(value: Any) -> Any:

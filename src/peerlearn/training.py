@@ -131,7 +131,7 @@ class _Session:
         self.setup = setup
         self.clock = Clock()
         self.engine = setup.build_engine(self.clock)
-        self.inner = setup.build_learner()
+        self.inner = setup.learner
         algorithm = setup.algorithm
         learner = Regularized(self.inner, algorithm.clip, algorithm.weight_decay)
         self.learner = Timed(learner, self.clock)
@@ -161,7 +161,7 @@ class _Session:
                     on_round(self.done)
                 if stopped.is_set() and self.done < self.setup.rounds:
                     self._interrupt()
-            self._write("end", round=self.done)
+            self._end()
         record = records.from_lines(self.lines, self.setup.out)
         return Run(self.state.theta, record, self.done, self.inner)
 
@@ -173,7 +173,7 @@ class _Session:
         self.learner.begin_round(theta, 0)
         self.state = self.setup.algorithm.start(theta, self.learner, links)
         self.setup.count_raw_data(self.engine.traffic)
-        self._check_finite(self.state.theta)
+        self._check_finite(self.state.theta, "parameters")
 
     def _round(self) -> None:
         self.learner.begin_round(self.state.theta, self.done)
@@ -185,17 +185,24 @@ class _Session:
             (self.inner.buffers,) = links.exchange(buffers).mix()
         self.done += 1
         losses = self.inner.losses
-        self._check_finite(self.state.theta if losses is None else losses[:, None], losses is None)
+        if losses is None:
+            self._check_finite(self.state.theta, "parameters")
+        else:
+            self._check_finite(losses, "loss")
 
-    def _check_finite(self, rows: Tensor, parameters: bool = True) -> None:
+    def _check_finite(self, rows: Tensor, what: str) -> None:
         if bool(rows.isfinite().all()):
             return
-        bad = (~rows.isfinite().all(dim=1)).nonzero()[:, 0].tolist()
+        bad = (~rows.reshape(len(rows), -1).isfinite().all(dim=1)).nonzero()[:, 0].tolist()
         names = [int(self.inner.agents[i]) for i in bad]
-        what = "parameters" if parameters else "loss"
         error = Diverged(self.setup.label, self.done, names, what)
         self._write("stop", round=self.done, reason=str(error))
         raise error
+
+    def _check_state(self) -> None:
+        """Nothing that is not finite may reach a checkpoint, in whatever the method remembers."""
+        for name, rows in flatten(self.state).items():
+            self._check_finite(rows, "parameters" if name == "theta" else name)
 
     def _due(self, every: int) -> bool:
         return self.done % every == 0 or self.done == self.setup.rounds
@@ -205,7 +212,7 @@ class _Session:
     def _evaluate(self, callback: Callable[[Evaluation], Any] | None) -> bool:
         """Measure, write, checkpoint; whether the callback asks to stop."""
         theta = self.state.theta
-        self._check_finite(theta)
+        self._check_state()
         measured = {**self.learner.evaluate(theta), **self._team(theta)}
         evaluation = {
             "round": self.done,
@@ -234,7 +241,7 @@ class _Session:
         path = self.setup.checkpoint_path
         if path is None or self._saved == self.done:
             return
-        self._check_finite(self.state.theta)
+        self._check_state()
         kept = checkpoints.Checkpoint(
             round=self.done,
             configuration=self.setup.configuration,
@@ -251,6 +258,11 @@ class _Session:
         self._write("stop", round=self.done, reason="interrupted")
         raise KeyboardInterrupt(f"stopped after round {self.done}")
 
+    def _end(self) -> None:
+        if self.done == self.setup.rounds:
+            self._write("end", round=self.done)
+        else:
+            self._write("stop", round=self.done, reason="the callback asked for it")
 
     # --- records and resuming -------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from ..optimizer import LocalOptimizer, Moments
 from ..schedules import Rate, at
 
 
-class State(NamedTuple):
+class AloneState(NamedTuple):
     theta: Tensor  # (A, P)
     moments: Moments
 
@@ -41,19 +41,19 @@ class Isolated(Algorithm):
     options: Mapping[str, Any] = field(default_factory=dict)
 
     communicates: ClassVar[bool] = False
-    State: ClassVar[type] = State
+    State: ClassVar[type] = AloneState
 
-    def start(self, theta: Tensor, learner: Learner, links: Links) -> State:
-        return State(theta.clone(), {})
+    def start(self, theta: Tensor, learner: Learner, links: Links) -> AloneState:
+        return AloneState(theta.clone(), {})
 
-    def round(self, s: State, learner: Learner, links: Links) -> State:
+    def round(self, s: AloneState, learner: Learner, links: Links) -> AloneState:
         lr = at(self.lr, links.round, links.rounds)
         optimizer = LocalOptimizer(self.optimizer, self.options)
         theta, moments = s
         for _ in range(self.local_steps):
             gradient = learner.gradient(theta)
             theta, moments = optimizer.step(theta, gradient, moments, lr, rates=learner.rates)
-        return State(theta, moments)
+        return AloneState(theta, moments)
 
 
 @dataclass(frozen=True, kw_only=True)

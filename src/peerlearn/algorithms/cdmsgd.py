@@ -13,7 +13,7 @@ from ..links import Links
 from ..schedules import Rate, at
 
 
-class State(NamedTuple):
+class CDMSGDState(NamedTuple):
     theta: Tensor  # (A, P)
     momentum: Tensor  # (A, P), b: stays with its agent
 
@@ -45,19 +45,19 @@ class CDMSGD(Algorithm):
 
     needs: ClassVar[Needs] = Needs.ASSUMPTION_2
     preserves_average: ClassVar[bool] = True
-    State: ClassVar[type] = State
+    State: ClassVar[type] = CDMSGDState
 
     def problems(self) -> list[str]:
         return super().problems() + self.below_one("momentum")
 
-    def start(self, theta: Tensor, learner: Learner, links: Links) -> State:
-        return State(theta.clone(), theta.new_zeros(theta.shape))
+    def start(self, theta: Tensor, learner: Learner, links: Links) -> CDMSGDState:
+        return CDMSGDState(theta.clone(), theta.new_zeros(theta.shape))
 
-    def round(self, s: State, learner: Learner, links: Links) -> State:
+    def round(self, s: CDMSGDState, learner: Learner, links: Links) -> CDMSGDState:
         alpha = at(self.lr, links.round, links.rounds)
         heard = links.exchange(s.theta)
         gradient = learner.gradient(s.theta)
         momentum = self.momentum * s.momentum + gradient
         step = momentum if self.kind == "polyak" else gradient + self.momentum * momentum
         (mixed,) = heard.mix()
-        return State(learner.descend(mixed, step, alpha), momentum)
+        return CDMSGDState(learner.descend(mixed, step, alpha), momentum)

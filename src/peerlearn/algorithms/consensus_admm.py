@@ -13,7 +13,7 @@ from ..links import Links
 from ..schedules import Rate, at
 
 
-class State(NamedTuple):
+class ADMMState(NamedTuple):
     theta: Tensor  # (A, P)
     dual: Tensor  # (A, P)
 
@@ -45,12 +45,12 @@ class ConsensusADMM(Algorithm):
 
     needs: ClassVar[Needs] = Needs.MINIMIZE
     exact: ClassVar[bool] = True
-    State: ClassVar[type] = State
+    State: ClassVar[type] = ADMMState
 
-    def start(self, theta: Tensor, learner: Learner, links: Links) -> State:
-        return State(theta.clone(), theta.new_zeros(theta.shape))
+    def start(self, theta: Tensor, learner: Learner, links: Links) -> ADMMState:
+        return ADMMState(theta.clone(), theta.new_zeros(theta.shape))
 
-    def round(self, s: State, learner: Learner, links: Links) -> State:
+    def round(self, s: ADMMState, learner: Learner, links: Links) -> ADMMState:
         rho = at(self.rho, links.round, links.rounds)
         heard = links.exchange(s.theta)
         (difference,) = heard.difference()
@@ -58,7 +58,7 @@ class ConsensusADMM(Algorithm):
         degree = heard.degree.clamp_min(1)
         centre = s.theta - difference / (2 * degree)
         theta = learner.minimize(dual, centre, rho * degree)
-        return State(theta.where(heard.degree > 0, s.theta), dual)
+        return ADMMState(theta.where(heard.degree > 0, s.theta), dual)
 
-    def vanishing(self, s: State) -> Tensor:
+    def vanishing(self, s: ADMMState) -> Tensor:
         return s.dual

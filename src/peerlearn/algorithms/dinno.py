@@ -12,10 +12,11 @@ from ..algorithm import Algorithm
 from ..learner import Learner
 from ..links import Links
 from ..optimizer import LocalOptimizer, Moments
+from ..rows import in_blocks
 from ..schedules import Rate, at
 
 
-class State(NamedTuple):
+class DiNNOState(NamedTuple):
     theta: Tensor  # (A, P)
     dual: Tensor  # (A, P)
     moments: Moments  # of the primal optimizer, empty where it is fresh each round
@@ -64,28 +65,31 @@ class DiNNO(Algorithm):
     options: Mapping[str, Any] = field(default_factory=dict)
     persistent: bool = False
 
+    consumes_state: ClassVar[bool] = True  # the rows are too large to copy in each round
     exact: ClassVar[bool] = True
-    State: ClassVar[type] = State
+    State: ClassVar[type] = DiNNOState
 
-    def start(self, theta: Tensor, learner: Learner, links: Links) -> State:
-        return State(theta.clone(), theta.new_zeros(theta.shape), {})
+    def start(self, theta: Tensor, learner: Learner, links: Links) -> DiNNOState:
+        return DiNNOState(theta.clone(), theta.new_zeros(theta.shape), {})
 
-    def round(self, s: State, learner: Learner, links: Links) -> State:
+    def round(self, s: DiNNOState, learner: Learner, links: Links) -> DiNNOState:
         rho, lr = at(self.rho, links.round, links.rounds), at(self.lr, links.round, links.rounds)
         primal = LocalOptimizer(self.optimizer, self.options)
         heard = links.exchange(s.theta)
         (difference,) = heard.difference()
-        dual = s.dual + rho * difference
-        # 2 rho sum_j (psi - (theta_i + theta_j) / 2) = 2 rho d_i psi + pull
-        pull = rho * difference - 2 * rho * heard.degree * s.theta
-        pull += dual
-        psi = s.theta.clone()
-        moments = {n: m.clone() for n, m in s.moments.items()} if self.persistent else {}
+        dual = s.dual.add_(difference, alpha=rho)
+        # p_i + 2 rho sum_j (psi - (theta_i + theta_j) / 2) = 2 rho d_i psi + pull
+        pull = dual.add(difference, alpha=rho)
+        del difference  # a copy of theta that nothing needs any more
+        pull.addcmul_(s.theta, heard.degree, value=-2 * rho)
+        psi, moments = s.theta, s.moments
         for _ in range(self.local_steps):
             gradient = learner.gradient(psi)
-            gradient.add_(pull).addcmul_(psi, heard.degree, value=2 * rho)
+            for g, p, x, degree in in_blocks(gradient, pull, psi, heard.degree):
+                g.add_(p).addcmul_(x, degree, value=2 * rho)
             moments = primal.step_(psi, gradient, moments, lr, rates=learner.rates)
-        return State(psi, dual, moments if self.persistent else {})
+            del gradient  # before the next one is made
+        return DiNNOState(psi, dual, moments if self.persistent else {})
 
-    def vanishing(self, s: State) -> Tensor:
+    def vanishing(self, s: DiNNOState) -> Tensor:
         return s.dual

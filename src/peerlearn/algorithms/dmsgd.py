@@ -13,7 +13,7 @@ from ..links import Links
 from ..schedules import Rate, at
 
 
-class State(NamedTuple):
+class DMSGDState(NamedTuple):
     theta: Tensor  # (A, P), x_k
     previous: Tensor  # (A, P), x_{k-1}
     mixed: Tensor  # (A, P), v_{k-1}
@@ -52,7 +52,7 @@ class DMSGD(Algorithm):
     consensus: Literal["step", "momentum"] = "step"
 
     needs: ClassVar[Needs] = Needs.ASSUMPTION_2
-    State: ClassVar[type] = State
+    State: ClassVar[type] = DMSGDState
 
     def problems(self) -> list[str]:
         found = super().problems() + self.below_one("beta")
@@ -64,11 +64,11 @@ class DMSGD(Algorithm):
     def reaches_consensus(self) -> bool:
         return self.consensus == "step"
 
-    def start(self, theta: Tensor, learner: Learner, links: Links) -> State:
+    def start(self, theta: Tensor, learner: Learner, links: Links) -> DMSGDState:
         # v_0 = Pi x_0 is x_0 where the agents start alike; else the first momentum uses v_0 = v_1
-        return State(theta.clone(), theta.clone(), theta.clone())
+        return DMSGDState(theta.clone(), theta.clone(), theta.clone())
 
-    def round(self, s: State, learner: Learner, links: Links) -> State:
+    def round(self, s: DMSGDState, learner: Learner, links: Links) -> DMSGDState:
         alpha = at(self.lr, links.round, links.rounds)
         heard = links.exchange(s.theta)
         gradient = learner.gradient(s.theta)
@@ -77,4 +77,4 @@ class DMSGD(Algorithm):
         momentum = self.omega * (s.theta - s.previous) + (1 - self.omega) * (mixed - before)
         base = mixed if self.consensus == "step" else s.theta
         theta = learner.descend(base, gradient, alpha) + self.beta * momentum
-        return State(theta, s.theta.clone(), mixed)
+        return DMSGDState(theta, s.theta.clone(), mixed)

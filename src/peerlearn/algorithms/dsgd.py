@@ -51,4 +51,4 @@ class DSGD(Algorithm):
         else:
             (mixed,) = heard.mix()
             gradient = learner.gradient(mixed)
-        return ThetaState(learner.descend(mixed, gradient, alpha))
+        return ThetaState(learner.descend(mixed, gradient, alpha, out=gradient))

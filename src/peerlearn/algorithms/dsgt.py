@@ -13,7 +13,7 @@ from ..links import Links
 from ..schedules import Rate, at
 
 
-class State(NamedTuple):
+class DSGTState(NamedTuple):
     theta: Tensor  # (A, P)
     tracker: Tensor  # (A, P), y: an estimate of the mean gradient
     gradient: Tensor  # (A, P), the latest
@@ -43,18 +43,18 @@ class DSGT(Algorithm):
     needs: ClassVar[Needs] = Needs.DOUBLY_STOCHASTIC
     preserves_average: ClassVar[bool] = True
     exact: ClassVar[bool] = True
-    State: ClassVar[type] = State
+    State: ClassVar[type] = DSGTState
 
-    def start(self, theta: Tensor, learner: Learner, links: Links) -> State:
+    def start(self, theta: Tensor, learner: Learner, links: Links) -> DSGTState:
         gradient = learner.gradient(theta)
-        return State(theta.clone(), gradient.clone(), gradient)
+        return DSGTState(theta.clone(), gradient.clone(), gradient)
 
-    def round(self, s: State, learner: Learner, links: Links) -> State:
+    def round(self, s: DSGTState, learner: Learner, links: Links) -> DSGTState:
         alpha = at(self.lr, links.round, links.rounds)
         heard = links.exchange(learner.descend(s.theta, s.tracker, alpha), s.tracker)
         theta, tracker = heard.mix()
         gradient = learner.gradient(theta)
-        return State(theta, tracker + gradient - s.gradient, gradient)
+        return DSGTState(theta, tracker + gradient - s.gradient, gradient)
 
-    def vanishing(self, s: State) -> Tensor:
+    def vanishing(self, s: DSGTState) -> Tensor:
         return s.tracker - s.gradient

@@ -1,4 +1,15 @@
-"""Graphs: who talks to whom (topologies, schedules), and with which weights."""
+"""Graphs: who talks to whom (topologies, schedules), and with which weights.
+
+>>> from peerlearn import graphs
+>>> ring = graphs.cycle(10)
+>>> round(graphs.lambda_N(graphs.metropolis(ring)), 3)
+-0.333
+>>> failing = graphs.link_failures(ring, p=0.2, seed=1)
+>>> failing.at(7).number_of_edges() <= 10
+True
+>>> graphs.problems(failing)
+[]
+"""
 
 from . import schedules, spectrum, topologies, weights
 from .schedules import (

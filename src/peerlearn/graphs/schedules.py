@@ -119,8 +119,8 @@ class random_matchings(_OfGraph):
     @cached_property
     def window(self) -> int:  # type: ignore[override]
         # An edge is surely taken if it comes before the at most 2 d_max - 2 that share an end.
-        rivals = 2 * max((d for _, d in self.graph.degree), default=1) - 2
-        return _rounds_to_see_all(len(self.edges), max(rivals, 0) / (max(rivals, 0) + 1))
+        rivals = max(0, 2 * max(degree for _, degree in self.graph.degree) - 2)
+        return _rounds_to_see_all(len(self.edges), rivals / (rivals + 1))
 
     def at(self, round: int, positions: Any = None) -> nx.Graph:
         order = _generator(self.seed, round).permutation(len(self.edges))
@@ -325,10 +325,10 @@ def _graph_of(agents: int, edges: Iterable[Any]) -> nx.Graph:
 
 
 def _rounds_to_see_all(edges: int, missing: float) -> int:
-    """Rounds after which each edge has been there once, but for one chance in a thousand.
+    """Rounds after which each edge has been there once, but for one chance in a million.
 
     ``missing`` is the probability that a certain edge is absent from a certain round.
     """
     if edges == 0 or missing <= 0:
         return 1
-    return max(1, math.ceil(math.log(1000 * edges) / -math.log(missing)))
+    return max(1, math.ceil(math.log(1e6 * edges) / -math.log(missing)))

@@ -11,9 +11,9 @@ import math
 import random
 from bisect import bisect_left
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 import networkx as nx
 import numpy as np
@@ -28,60 +28,86 @@ REDRAWS = 100  # draws of the positions before giving up on a wanted connectivit
 TOLERANCE = 0.05  # accepted relative distance to the wanted connectivity
 
 
+Build = ParamSpec("Build")
+
+
+def _named(build: Callable[Build, nx.Graph]) -> Callable[Build, nx.Graph]:
+    """The graph remembers what it is called, for records and reports."""
+
+    @wraps(build)
+    def named(*args: Build.args, **kwargs: Build.kwargs) -> nx.Graph:
+        graph = build(*args, **kwargs)
+        graph.graph["name"] = build.__name__
+        return graph
+
+    return named
+
+
+@_named
 def complete(n: int) -> nx.Graph:
     """Everybody talks to everybody."""
     return _numbered(nx.complete_graph(whole("complete", "n", n, 1)))
 
 
+@_named
 def cycle(n: int) -> nx.Graph:
     """A ring: agent i talks to i - 1 and i + 1."""
     return _numbered(nx.cycle_graph(whole("cycle", "n", n, 3)))
 
 
+@_named
 def path(n: int) -> nx.Graph:
     """A cycle cut open."""
     return _numbered(nx.path_graph(whole("path", "n", n, 1)))
 
 
+@_named
 def star(n: int) -> nx.Graph:
     """Agent 0 in the middle talks to the n - 1 others, who talk to nobody else."""
     return _numbered(nx.star_graph(whole("star", "n", n, 2) - 1))
 
 
+@_named
 def wheel(n: int) -> nx.Graph:
     """Agent 0 in the middle of a cycle of the n - 1 others."""
     return _numbered(nx.wheel_graph(whole("wheel", "n", n, 4)))
 
 
+@_named
 def grid(rows: int, columns: int) -> nx.Graph:
     """A rectangle, numbered row by row; each agent talks to those beside, above and below it."""
     whole("grid", "rows", rows, 1)
     return _numbered(nx.grid_2d_graph(rows, whole("grid", "columns", columns, 1)))
 
 
+@_named
 def torus(rows: int, columns: int) -> nx.Graph:
     """A grid whose opposite sides touch: four neighbors for everybody."""
     whole("torus", "rows", rows, 3)
     return _numbered(nx.grid_2d_graph(rows, whole("torus", "columns", columns, 3), periodic=True))
 
 
+@_named
 def hypercube(dimension: int) -> nx.Graph:
     """2^dimension agents; two talk where their numbers differ in one binary digit."""
     return _numbered(nx.hypercube_graph(whole("hypercube", "dimension", dimension, 1)))
 
 
+@_named
 def exponential(n: int) -> nx.Graph:
     """The static exponential graph: agent i talks to i +- 2^k modulo n, for all 2^k < n."""
     hops = range((whole("exponential", "n", n, 2) - 1).bit_length())
     return _numbered(nx.circulant_graph(n, [2**k for k in hops]))
 
 
+@_named
 def bipartite(a: int, b: int) -> nx.Graph:
     """Complete bipartite: each of the first ``a`` agents talks to each of the other ``b``."""
     whole("bipartite", "a", a, 1)
     return _numbered(nx.complete_bipartite_graph(a, whole("bipartite", "b", b, 1)))
 
 
+@_named
 def erdos_renyi(n: int, p: float = 0.3, seed: int = 0) -> nx.Graph:
     """Each pair talks with probability p, drawn again until the graph is connected.
 
@@ -90,10 +116,11 @@ def erdos_renyi(n: int, p: float = 0.3, seed: int = 0) -> nx.Graph:
     """
     whole("erdos_renyi", "n", n, 1)
     probability("erdos_renyi", "p", p)
-    draw = partial(nx.fast_gnp_random_graph, n, p, random.Random(seed))
+    draw = partial(nx.fast_gnp_random_graph, n, p, _generator("erdos_renyi", seed))
     return _connected(draw, f"raise p, here {p}, towards log(n) / n = {math.log(n) / n:.3g}")
 
 
+@_named
 def random_regular(n: int, degree: int = 3, seed: int = 0) -> nx.Graph:
     """``degree`` neighbors for everybody, at random."""
     whole("random_regular", "n", n, 2)
@@ -103,10 +130,11 @@ def random_regular(n: int, degree: int = 3, seed: int = 0) -> nx.Graph:
             f"random_regular: {n} agents of degree {degree} have half an edge left over; "
             "make one of the two even"
         )
-    draw = partial(nx.random_regular_graph, degree, n, random.Random(seed))
+    draw = partial(nx.random_regular_graph, degree, n, _generator("random_regular", seed))
     return _connected(draw, f"raise degree, here {degree}")
 
 
+@_named
 def small_world(n: int, neighbors: int = 4, p: float = 0.2, seed: int = 0) -> nx.Graph:
     """Watts-Strogatz: a ring of the nearest ``neighbors``, each edge rewired with probability p."""
     whole("small_world", "n", n, 3)
@@ -116,17 +144,19 @@ def small_world(n: int, neighbors: int = 4, p: float = 0.2, seed: int = 0) -> nx
         raise ValueError(
             f"small_world: neighbors is {neighbors}, expected an even number (half on each side)"
         )
-    draw = partial(nx.watts_strogatz_graph, n, neighbors, p, random.Random(seed))
+    draw = partial(nx.watts_strogatz_graph, n, neighbors, p, _generator("small_world", seed))
     return _connected(draw, f"lower p, here {p}, or raise neighbors, here {neighbors}")
 
 
+@_named
 def barabasi_albert(n: int, links: int = 2, seed: int = 0) -> nx.Graph:
     """Few hubs, many leaves: each new agent links to ``links`` others, the popular ones first."""
     whole("barabasi_albert", "n", n, 2)
     whole("barabasi_albert", "links", links, 1, n - 1)
-    return _numbered(nx.barabasi_albert_graph(n, links, random.Random(seed)))
+    return _numbered(nx.barabasi_albert_graph(n, links, _generator("barabasi_albert", seed)))
 
 
+@_named
 def random_geometric(
     n: int, radius: float | None = None, connectivity: float | None = None, seed: int = 0
 ) -> nx.Graph:
@@ -151,7 +181,7 @@ def random_geometric(
             f"random_geometric: got radius={radius} and connectivity={connectivity}, "
             "expected exactly one of the two"
         )
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(whole("random_geometric", "seed", seed, 0))
     if connectivity is not None:
         positive("random_geometric", "connectivity", connectivity, n)
         return _of_connectivity(n, connectivity, generator)
@@ -181,9 +211,12 @@ def from_edge_list(path: str | Path, n: int | None = None) -> nx.Graph:
         n: agents; the largest number in the file plus one where it is not given.
 
     Raises:
-        ValueError: names every line that is no edge.
+        ValueError: the file cannot be read, or has lines that are no edges (all are named).
     """
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeError) as error:
+        raise ValueError(f"cannot read {path} ({error}); expected a text file of edges") from error
     edges, mistakes = [], []
     for number, line in enumerate(lines, start=1):
         words = line.split("#")[0].replace(",", " ").split()
@@ -320,11 +353,15 @@ def _numbered(graph: nx.Graph) -> nx.Graph:
     agents = range(len(graph))
     labels = agents if set(graph) == set(agents) else list(graph)
     number = {label: agent for agent, label in enumerate(labels)}
-    plain = nx.Graph()
+    plain = nx.Graph(name=graph.graph.get("name", ""))
     plain.add_nodes_from((number[label], graph.nodes[label]) for label in labels)
     edges = ((number[i], number[j]) for i, j in graph.edges)
     plain.add_edges_from(sorted((min(e), max(e)) for e in edges))
     return plain
+
+
+def _generator(graph: str, seed: int) -> random.Random:
+    return random.Random(whole(graph, "seed", seed, 0))
 
 
 def _connected(draw: Callable[[], nx.Graph], advice: str) -> nx.Graph:

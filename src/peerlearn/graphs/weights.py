@@ -60,8 +60,8 @@ class lazy:
     rule: Rule
 
     def __call__(self, graph: nx.Graph) -> sparse.csr_array:
-        eye = sparse.eye_array(len(graph), format="csr")
-        return ((eye + self.rule(graph)) / 2).tocsr()
+        itself = sparse.csr_array(sparse.identity(len(graph), format="csr"))
+        return ((itself + self.rule(graph)) / 2).tocsr()
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,16 +194,15 @@ def _outside(W: sparse.csr_array, graph: nx.Graph) -> str:
     """Which weights stand between agents that are no neighbors."""
     n = len(graph)
     i, j, _ = ends(graph)
-    entries = W.tocoo()
-    rows, columns = (index.astype(np.int64) for index in entries.coords)
+    rows, columns = np.repeat(np.arange(n), np.diff(W.indptr)), W.indices
     edges = np.concatenate([i * n + j, np.arange(n) * (n + 1)])  # and the diagonal
-    strange = np.flatnonzero((entries.data != 0) & ~np.isin(rows * n + columns, edges))
+    strange = np.flatnonzero((W.data != 0) & ~np.isin(rows * n + columns, edges))
     if not len(strange):
         return ""
     first = strange[0]
     return (
         f"weights stand between agents that are no neighbors, at {len(strange)} places; the first "
-        f"is {entries.data[first]:.6g} in row {rows[first]}, column {columns[first]}"
+        f"is {W.data[first]:.6g} in row {rows[first]}, column {columns[first]}"
     )
 
 

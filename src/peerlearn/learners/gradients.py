@@ -32,7 +32,7 @@ class LoopGradient:
 
     def one(self, row: Tensor, inputs: Any, targets: Any, out: Tensor) -> Tensor:
         """Write the gradient at ``row`` (P,) into ``out`` (P,); returns the loss."""
-        self._layout.point(self._module, row)
+        self._layout.aim(self._parameters, row)
         loss = self._loss(self._module(inputs), targets)
         parts = torch.autograd.grad(loss, self._parameters, allow_unused=True)
         pairs = zip(parts, self._parameters, strict=True)
@@ -42,9 +42,7 @@ class LoopGradient:
 
     def __call__(self, theta: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         out = torch.empty_like(theta)
-        losses = [
-            self.one(theta[a], inputs[a], targets[a], out[a]) for a in range(len(theta))
-        ]
+        losses = [self.one(theta[a], inputs[a], targets[a], out[a]) for a in range(len(theta))]
         return out, torch.stack(losses)
 
 

@@ -16,7 +16,7 @@ class Group(NamedTuple):
     """Agents whose minibatches have one size."""
 
     rows: np.ndarray  # (k,) positions in the request
-    index: Tensor  # (k, B) each agent's own sample numbers
+    index: Tensor  # type: ignore[assignment]  # (k, B) each agent's own sample numbers
 
 
 class Minibatches:
@@ -48,7 +48,7 @@ class Minibatches:
         self.seed = seed
         self.drawn = np.zeros(len(self.agents), np.int64)  # samples drawn so far
         self._epochs = 1 + -(-self.batch_sizes // self.sizes)  # kept ahead, enough for one batch
-        self._first = np.full(len(self.agents), -1, np.int64)  # the first epoch kept
+        self._first = -self._epochs  # the first epoch kept; before the first draw none is
         width = int((self._epochs * self.sizes).max(initial=1))
         self._order = np.zeros((len(self.agents), width), np.int64)
 
@@ -71,15 +71,24 @@ class Minibatches:
     def _refill(self, chosen: np.ndarray) -> None:
         """Keep the permutations of the epoch each agent is in, and of the next ones."""
         epochs = self.drawn[chosen] // self.sizes[chosen]
-        for row in chosen[self._first[chosen] != epochs]:
-            self._first[row] = self.drawn[row] // self.sizes[row]
-            kept = [self._permutation(row, e) for e in range(self._epochs[row])]
-            self._order[row, : self._epochs[row] * self.sizes[row]] = np.concatenate(kept)
+        late = self._first[chosen] != epochs
+        for row, epoch in zip(chosen[late].tolist(), epochs[late].tolist(), strict=True):
+            self._keep(row, epoch)
 
-    def _permutation(self, row: int, ahead: int) -> np.ndarray:
+    def _keep(self, row: int, epoch: int) -> None:
+        """Keep ``epoch`` and those after it; what was kept ahead moves up, drawn once only."""
+        size, ahead = self.sizes[row], self._epochs[row]
+        order = self._order[row, : ahead * size].reshape(ahead, size)
+        moved = epoch - self._first[row]
+        known = max(ahead - moved, 0) if moved > 0 else 0
+        order[:known] = order[ahead - known :].copy()
+        for place in range(known, ahead):
+            order[place] = self._permutation(row, epoch + place)
+        self._first[row] = epoch
+
+    def _permutation(self, row: int, epoch: int) -> np.ndarray:
         if self.whole[row]:
             return np.arange(self.sizes[row])
-        epoch = int(self._first[row]) + ahead
         draw = generator(self.seed, MINIBATCH, self.agents[row], epoch)
         return draw.permutation(self.sizes[row])
 

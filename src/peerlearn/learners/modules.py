@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ class Layout:
         self.shapes: dict[str, torch.Size] = {
             n: p.shape for n, p in module.named_parameters() if p.requires_grad
         }
-        sizes = [math.prod(s) for s in self.shapes.values()]
+        self.sizes = sizes = [math.prod(s) for s in self.shapes.values()]
         ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
         self.columns: dict[str, slice] = {
             n: slice(e - s, e) for n, s, e in zip(self.shapes, sizes, ends, strict=True)
@@ -44,16 +44,19 @@ class Layout:
 
     def point(self, module: nn.Module, row: Tensor) -> None:
         """Make the module's parameters views of a row: no copy, the fastest way to load one."""
-        for parameter, view in zip(
-            self.parameters(module), self.views(row).values(), strict=True
-        ):
-            parameter.data = view
+        self.aim(self.parameters(module), row)
+
+    def aim(self, parameters: Sequence[nn.Parameter], row: Tensor) -> None:
+        """`point` for parameters that were looked up before: a module is slow to walk."""
+        parts = row.split(self.sizes)
+        for parameter, part, shape in zip(parameters, parts, self.shapes.values(), strict=True):
+            parameter.data = part.view(shape)
 
     def rates(self, rates: Mapping[str, float]) -> Tensor | None:
         """(P,) the rate of the longest prefix that names each parameter; None if there is none."""
         if not rates:
             return None
-        columns = torch.ones(self.width)
+        columns = torch.ones(self.width, dtype=torch.float64)
         for name, place in self.columns.items():
             prefixes = [p for p in rates if name == p or name.startswith(p + ".")]
             if prefixes:

@@ -68,7 +68,7 @@ class Samples:
         }  # fmt: skip
         if None in tensors or len(kinds) != 1:
             return None
-        inputs, targets = (torch.cat(parts) for parts in zip(*tensors, strict=True))  # type: ignore[misc, arg-type]
+        inputs, targets = (torch.cat(parts) for parts in zip(*tensors, strict=True))
         return move((inputs, targets), self.device, self.dtype)
 
     def batches(self, agents: np.ndarray, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,9 +76,14 @@ class Samples:
         assert self.stacked is not None
         inputs, targets = self.stacked
         places = (index + self.offsets[torch.from_numpy(agents)][:, None]).to(self.device)
-        return inputs[places], targets[places]
+        return _rows(inputs, places), _rows(targets, places)
 
     def batch(self, agent: int, index: Tensor, transform: Callable | None) -> tuple[Any, Any]:
         """One agent's batch, item by item where its data are no tensors."""
         inputs, targets = pick(self.data[agent], index.tolist(), self.device, self.dtype)
         return transform(inputs, targets) if transform else (inputs, targets)
+
+
+def _rows(values: Tensor, places: Tensor) -> Tensor:
+    """values[places], several times faster: whole rows are copied, not element after element."""
+    return values.index_select(0, places.flatten()).unflatten(0, places.shape)

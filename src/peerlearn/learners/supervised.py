@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..learner import Learner
-from .gradients import LoopGradient, VmapGradient, Way, choose
+from .gradients import LoopGradient, Loss, VmapGradient, Way, choose
 from .minibatches import Group, Minibatches
 from .modules import Buffers, Layout
 from .randomness import MODEL, preserved, seed_torch
@@ -56,17 +56,19 @@ class SupervisedLearner(Learner):
         self._tests = self._held_out()
         self._evaluations = torch.zeros(len(self.agents), dtype=torch.int64)
         self._scale = self._weights()
-        self._loop = LoopGradient(self._module, task.loss, self.layout)
-        self._way: Way | None = None
+        self._loss = _training_loss(task)
+        self._loop = LoopGradient(self._module, self._loss, self.layout)
+        self.losses = torch.zeros(len(self.agents), device=device, dtype=dtype)
         self._random, moving = self._probe()
         self._buffers = Buffers(self._module, len(self.agents), device) if moving else None
         self._judge_buffers = self._buffers.sharing(self._judge) if self._buffers else None
+        self._way, self.note = self._choose()
 
     # --- what the agents draw -------------------------------------------------------------
 
     def _sampler(self) -> Minibatches:
         task = self._task
-        if task.strata is not None:
+        if task.strata is not None and task.strata[1] is not None:
             sizes, share = task.strata
             return Minibatches(range(len(sizes)), sizes, [share] * len(sizes), self._seed)
         batch_sizes = [task.batch_size_of(a) for a in self.agents]
@@ -74,7 +76,7 @@ class SupervisedLearner(Learner):
 
     def _draw(self, rows: Sequence[int] | None, advance: bool = True) -> list[Group]:
         """The next minibatch of each row: which samples."""
-        if self._task.strata is None:
+        if self._task.strata is None or self._task.strata[1] is None:
             return self._minibatches.next(rows, advance)
         (group,) = self._minibatches.next(None, advance)
         starts = np.cumsum([0, *self._task.strata[0][:-1]])
@@ -94,18 +96,18 @@ class SupervisedLearner(Learner):
         return self._initial.clone()
 
     def gradient(self, theta: Tensor, agents: Sequence[int] | None = None) -> Tensor:
-        if self._way is None:
-            self._choose(theta, agents)
         chosen = np.arange(len(self.agents)) if agents is None else np.asarray(agents, np.int64)
         groups = self._draw(agents)
-        gradient, self.losses = self._compute(theta, chosen, groups)
+        gradient, losses = self._compute(theta, chosen, groups)
+        places = torch.from_numpy(chosen).to(self._device)
+        assert self.losses is not None
+        self.losses = self.losses.index_put((places,), losses.to(self._dtype))
         self._evaluations[torch.from_numpy(chosen)] += 1
         return gradient if self._scale is None else gradient.mul_(self._scale[chosen])
 
     def _compute(
         self, theta: Tensor, chosen: np.ndarray, groups: list[Group]
     ) -> tuple[Tensor, Tensor]:
-        assert self._way is not None
         if not self._alone and len(groups) == 1:
             return self._way(theta, *self._samples.batches(chosen, groups[0].index))
         gradient = torch.empty_like(theta)
@@ -142,8 +144,8 @@ class SupervisedLearner(Learner):
                 self._buffers.collect(agent)
         return loss
 
-    def _choose(self, theta: Tensor, agents: Sequence[int] | None) -> None:
-        """Loop or vmap, by what the model allows and then by the clock."""
+    def _choose(self) -> tuple[Way, str]:
+        """Loop or vmap, by what the model allows and then by the clock; and why."""
         reasons = {
             "it draws random numbers, and each agent has its own": self._random,
             "its buffers move, and each agent has its own": self._buffers is not None,
@@ -151,23 +153,22 @@ class SupervisedLearner(Learner):
             "batches are transformed agent by agent": self._task.transform is not None,
         }
         why = next((reason for reason, holds in reasons.items() if holds), None)
+        if why is not None and self._task.gradients == "vmap":
+            raise ValueError(f"gradients='vmap' was asked for, but {why}; use 'auto' or 'loop'")
         if why is not None:
-            if self._task.gradients == "vmap":
-                raise ValueError(f"gradients='vmap' was asked for, but {why}; use 'auto' or 'loop'")
-            self._way, self.note = self._loop, f"loop: {why}"
-            return
-        group = self._draw(agents, advance=False)[0]
-        chosen = np.arange(len(theta)) if agents is None else np.asarray(agents, np.int64)
-        batch = self._samples.batches(chosen[group.rows], group.index)
-        example = (theta[torch.from_numpy(group.rows)], *batch)
-        vmapped = VmapGradient(self._module, self._task.loss, self.layout)
-        self._way, self.note = choose(self._task.gradients, self._loop, vmapped, example)
+            return self._loop, f"loop: {why}"
+        rows, index = self._draw(None, advance=False)[0]
+        example = (self._initial[torch.from_numpy(rows)], *self._samples.batches(rows, index))
+        return choose(self._task.gradients, self._loop, self._vmapped(), example)
+
+    def _vmapped(self) -> VmapGradient:
+        return VmapGradient(self._module, self._loss, self.layout)
 
     def _probe(self) -> tuple[bool, bool]:
         """Whether one gradient draws from torch's generator, and whether it moves buffers."""
         module = copy.deepcopy(self._module)
         buffers = {n: b.clone() for n, b in module.named_buffers()}
-        loop = LoopGradient(module, self._task.loss, self.layout)
+        loop = LoopGradient(module, self._loss, self.layout)
         index = self._draw([0], advance=False)[0].index[0]
         with preserved(self._device):
             batch = self._samples.batch(0, index, None)
@@ -184,7 +185,11 @@ class SupervisedLearner(Learner):
     def _held_out(self) -> list[Any]:
         """Each row's test batches, shared where the test set is."""
         tests = self._task.tests()
-        shared = {id(t): list(self._batches(t, range(length(t)))) for t in tests if t is not None}
+        with preserved(self._device):
+            seed_torch(self._device, self._seed, MODEL)
+            shared = {
+                id(t): list(self._batches(t, range(length(t)))) for t in tests if t is not None
+            }
         return [shared.get(id(tests[a if len(tests) > 1 else 0]), []) for a in self.agents]
 
     def _batches(self, data: Data, index: Sequence[int]) -> Iterator[Any]:
@@ -201,8 +206,7 @@ class SupervisedLearner(Learner):
         """
         judged = [self._judge_one(row, theta[row]) for row in range(len(theta))]
         return {
-            name: torch.tensor([j[name] for j in judged], dtype=torch.float64)
-            for name in judged[0]
+            name: torch.tensor([j[name] for j in judged], dtype=torch.float64) for name in judged[0]
         }
 
     def _judge_one(self, row: int, theta: Tensor) -> dict[str, float]:
@@ -260,8 +264,7 @@ class SupervisedLearner(Learner):
         held = {"evaluations": self._evaluations.clone(), **self._minibatches.state()}
         if self._buffers is not None:
             held |= self._buffers.state()
-        if self._way is not None:
-            held["vmapped"] = torch.tensor(isinstance(self._way, VmapGradient))
+        held["vmapped"] = torch.tensor(isinstance(self._way, VmapGradient))
         return held
 
     def load(self, state: Mapping[str, Tensor]) -> None:
@@ -269,10 +272,21 @@ class SupervisedLearner(Learner):
         self._minibatches.load(dict(state))
         if self._buffers is not None:
             self._buffers.load(dict(state))
-        if "vmapped" in state:
-            vmapped = VmapGradient(self._module, self._task.loss, self.layout)
-            self._way = vmapped if bool(state["vmapped"]) else self._loop
-            self.note = f"{self._way.name}: as before the run was resumed"
+        self._way = self._vmapped() if bool(state["vmapped"]) else self._loop
+        self.note = f"{self._way.name}: as before the run was resumed"
+
+
+def _training_loss(task: Task) -> Loss:
+    """The loss of a minibatch; of all pooled data, the mean of the parts' own mean losses."""
+    if task.strata is None or task.strata[1] is not None:
+        return task.loss
+    sizes = task.strata[0]
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        pairs = zip(outputs.split(sizes), targets.split(sizes), strict=True)
+        return torch.stack([task.loss(o, t) for o, t in pairs]).mean()
+
+    return loss
 
 
 def _generator_state(device: torch.device) -> list[Tensor]:

@@ -85,7 +85,7 @@ class Regularized(Wrapped):
         return gradient
 
     def minimize(self, linear: Tensor, centre: Tensor, weight: Tensor) -> Tensor:
-        """With decay: loss + d/2 |x|^2 + w |x - c|^2 is loss + (w + d/2) |x - w c / (w + d/2)|^2."""
+        """With decay d: d/2 |x|^2 + w |x - c|^2 is (w + d/2) |x - w c / (w + d/2)|^2 + constant."""
         total = weight + self._weight_decay / 2
         return self.inner.minimize(linear, centre * weight / total, total)
 

@@ -13,8 +13,8 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
 
 from ..record import Record
 from .network import draw_graph
-from .style import Drawing, color, dashes, legend, logarithmic, percent, styled
-from .table import Number, grouped, last, listed, main_measure, measured, show, words
+from .style import LIGHT, Drawing, color, dashes, legend, logarithmic, percent, styled
+from .table import Number, graph_names, grouped, listed, main_measure, measured, show, talks, words
 
 WIDE = 50  # a loss whose range exceeds this factor is drawn on a logarithmic axis
 
@@ -65,9 +65,9 @@ def _graphs(groups: Groups, measure: str) -> Iterator[Drawing]:
     """Each graph once, as the first algorithm that talks over it left its agents."""
     drawn: set[str] = set()
     for records in groups.values():
-        graph = records[0].start.get("graph")
-        if graph and graph["name"] not in drawn and last(records[0], "messages_sent").any():
-            drawn.add(graph["name"])
+        graphs = set(graph_names(records[:1]))
+        if graphs - drawn and talks(records[0]):
+            drawn |= graphs
             name = "graph" if len(drawn) == 1 else f"graph_{len(drawn)}"
             yield draw_graph(name, records[0], measure)
 
@@ -76,7 +76,7 @@ def _over_rounds(groups: Groups, name: str, measure: str) -> Iterator[Drawing]:
     curves = {label: curve(records, measure) for label, records in groups.items()}
     log = _is_wide(measure, np.concatenate([c.mean for c in curves.values()]))
     if log:
-        curves = {label: _positive(c) for label, c in curves.items()}
+        curves = {label: _for_log(measure, c) for label, c in curves.items()}
     figure, axes = _axes("rounds", measure)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     if log:
@@ -146,10 +146,11 @@ def _axes(x: str, measure: str) -> tuple[Figure, Axes]:
 def _line_and_band(axes: Axes, number: int, x: np.ndarray, c: Curve) -> Artist:
     """The mean as a line, worst to best as a band; a single evaluation as a dot with a bar."""
     look = {"color": color(number), "linestyle": dashes(number)}
+    alpha = 0.17 if number < len(LIGHT) else 0.06  # many bands would hide each other
     if len(x) == 1:
         axes.vlines(x, c.low, c.high, color=color(number), alpha=0.5)
         look["marker"] = "o"
-    axes.fill_between(x, c.low, c.high, color=color(number), alpha=0.17, linewidth=0)
+    axes.fill_between(x, c.low, c.high, color=color(number), alpha=alpha, linewidth=0)
     return axes.plot(x, c.mean, **look)[0]
 
 
@@ -160,9 +161,16 @@ def _is_wide(measure: str, means: np.ndarray) -> bool:
     return "loss" in measure and means.size > 0 and means.max() > WIDE * means.min() > 0
 
 
-def _positive(c: Curve) -> Curve:
-    """What a logarithmic axis can show: at the start all agents may be one, at distance zero."""
-    return Curve(*(values[c.low > 0] for values in c))
+def _for_log(measure: str, c: Curve) -> Curve:
+    """What a logarithmic axis can show.
+
+    At the start all agents are alike: their distance is zero, or a rounding error that would
+    press everything after it into the upper edge.
+    """
+    shown = c.low > 0
+    if measure.startswith("consensus"):
+        shown &= c.rounds > 0
+    return Curve(*(values[shown] for values in c))
 
 
 def _how_to_read(groups: Groups) -> str:
@@ -179,6 +187,5 @@ def _ends(curves: dict[str, Curve], measure: str) -> str:
 def _compared(apart: list[str]) -> str:
     if not apart:
         return ""
-    verb = "which does" if len(apart) == 1 else "which do"
-    why = f"{verb} not pay by the round (a diamond marks bytes paid once)"
+    why = "with no traffic over the rounds on record (a diamond marks bytes paid once)"
     return f" Dashed, to compare with: the last value of {listed(apart)}, {why}."

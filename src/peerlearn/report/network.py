@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..record import Record
 from .style import FAINT, INK, Drawing, percent
-from .table import Number, counted, last, show, words
+from .table import Number, counted, graph_names, last, show, words
 
 NUMBERED = 60  # with more agents than these the numbers could not be read
 EDGES_DRAWN = 4000  # more would be a grey disc, and megabytes
@@ -42,7 +42,7 @@ def draw_graph(name: str, record: Record, measure: str) -> Drawing:
         values = np.full(len(network), np.nan)
     range_seen = _draw_agents(axes, network, places, values, measure)
     caption = f"{_told(network, len(edges), graph)} {_coloured(record, measure, range_seen)}"
-    return Drawing(name, figure, f"The graph: {words(graph['name'])}", caption)
+    return Drawing(name, figure, f"The graph: {graph_names([record])[0]}", caption)
 
 
 def _draw_agents(
@@ -82,7 +82,7 @@ def _color_bar(axes: Axes, scale: ScalarMappable, measure: str) -> None:
     assert isinstance(axes.figure, Figure)
     bar = axes.figure.colorbar(scale, ax=axes, shrink=0.75, label=words(measure))
     bar.ax.yaxis.set_major_locator(MaxNLocator(5))
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     if measure.endswith("accuracy"):
         bar.ax.yaxis.set_major_formatter(percent(decimals=1))
 
@@ -109,7 +109,7 @@ def _places(network: nx.Graph, graph: dict[str, Any]) -> Places:
         return nx.circular_layout(network)
     if len(network) <= 100 and nx.is_connected(network):
         return nx.kamada_kawai_layout(network)
-    return nx.spring_layout(network, seed=0, iterations=50)
+    return nx.spring_layout(network, seed=0, iterations=30)
 
 
 def _some(edges: list) -> list:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from .table import (
     Row,
     cells,
     counted,
+    graph_names,
     grouped,
     listed,
     main_measure,
@@ -29,6 +31,7 @@ from .table import (
     rises,
     show,
     summarize,
+    talks,
     words,
 )
 
@@ -104,21 +107,25 @@ def _experiment(records: Sequence[Record]) -> str:
 
 def _summary(records: Sequence[Record], rows: Sequence[Row]) -> str:
     """The result in a sentence, the best method that talks over a graph first."""
-    count = max(r.start["agents"] for r in records)
-    team = counted(count, "agent")
-    if count < len(NUMBERS):
-        team = team.replace(str(count), NUMBERS[count])
-    graphs = list(dict.fromkeys(r.start["graph"]["name"] for r in records if r.start.get("graph")))
+    graphs = graph_names(records)
     where = f" on {_graph(graphs[0]) if len(graphs) == 1 else f'{len(graphs)} graphs'}"
     results = [_result(row) for row in _ranked(records, rows)]
     more = f"; {len(results) - NAMED} more below" if len(results) > NAMED else ""
     found = f"Mean {words(rows[0].measure)}: {', '.join(results[:NAMED])}{more}."
-    task = f"{team}{where if graphs else ''}, {_title(records)}."
+    task = f"{_team(records)}{where if graphs else ''}, {_title(records)}."
     return f"{task} {found if results else 'Nothing has been evaluated yet.'}"
 
 
+def _team(records: Sequence[Record]) -> str:
+    sizes = sorted({r.start["agents"] for r in records})
+    if len(sizes) > 1:
+        return f"{sizes[0]:,} to {counted(sizes[-1], 'agent')}"
+    team = counted(sizes[0], "agent")
+    return team.replace(str(sizes[0]), NUMBERS[sizes[0]]) if sizes[0] < len(NUMBERS) else team
+
+
 def _ranked(records: Sequence[Record], rows: Sequence[Row]) -> list[Row]:
-    talking = {label for label, runs in grouped(records).items() if runs[0].start.get("graph")}
+    talking = {label for label, runs in grouped(records).items() if talks(runs[0])}
     sign = -1 if rises(main_measure(records)) else 1
     known = [row for row in rows if row.mean]
     return sorted(
@@ -132,7 +139,7 @@ def _result(row: Row) -> str:
 
 
 def _graph(name: str) -> str:
-    return f"a{'n' if name[:1].lower() in 'aeiou' else ''} {words(name)} graph"
+    return f"a{'n' if name[:1].lower() in 'aeiou' else ''} {name} graph"
 
 
 def _title(records: Sequence[Record]) -> str:
@@ -150,7 +157,7 @@ def _sections(records: Sequence[Record]) -> dict[str, dict[str, str]]:
     """What all runs have in common, or in what they differ: title -> name -> value."""
     starts = [r.start for r in records]
     graphs = [dict(s["graph"], weights=s.get("weights")) for s in starts if s.get("graph")]
-    team = ("agents", "parameters", "rounds", "seed", "dtype", "device")
+    team = ("agents", "parameters", "rounds", "evaluate_every", "seed", "dtype", "device", "engine")
     sections = {
         "Task": _merged([s.get("task") or {} for s in starts]),
         "Graph": _merged([{k: v for k, v in g.items() if k not in HIDDEN} for g in graphs]),
@@ -182,9 +189,13 @@ def _run(record: Record, folder: Path) -> dict[str, str]:
         "how it went": "; ".join(filter(None, parts)),
         "gradients": str(start.get("gradients") or NOTHING),
         "seconds": show(_total(record), "s"),
-        "started": str(start.get("started") or NOTHING),
+        "started": _moment(start.get("started")),
         "folder": str(where),
     }
+
+
+def _moment(started: str | None) -> str:
+    return datetime.fromisoformat(started).isoformat(" ", "seconds") if started else NOTHING
 
 
 def _total(record: Record) -> Number | None:
@@ -194,7 +205,7 @@ def _total(record: Record) -> Number | None:
 
 def _plain(value: Any) -> str:
     """A setting as people write it."""
-    if value is None:
+    if value is None or value in ("", {}, []):
         return "none"
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_plain(v)}" for name, v in value.items())

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from rich import filesize
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -19,7 +21,9 @@ BOOKKEEPING = frozenset(
     f"{what}_{way}" for what in ("messages", "bytes") for way in ("sent", "received")
 ) | {"consensus_error", "consensus_error_normalized", "gradient_evaluations"}
 FALLING = ("loss", "error", "cost", "regret", "distance", "mse", "perplexity")
-NOTHING = "–"  # noqa: RUF001 - the dash of an empty cell
+TEXTUAL = ("algorithm", "remarks")
+NARROW = 6  # the first of the cells, up to the bytes
+NOTHING = "\N{EN DASH}"
 
 
 class Number(NamedTuple):
@@ -77,21 +81,28 @@ def summarize(records: Sequence[Record]) -> list[Row]:
     return [_row(label, group, measure) for label, group in grouped(records).items()]
 
 
-def summary_table(records: Sequence[Record]) -> Table:
-    """The rows of `summarize` for a terminal, without the columns in which nothing stands."""
-    rows = [cells(row) for row in summarize(records)]
-    table = Table()
-    headings = [
-        h for h in (rows[0] if rows else ()) if any(r[h] not in ("", NOTHING) for r in rows)
+def summary_table(records: Sequence[Record], full: bool = False) -> Table:
+    """The rows of `summarize` for a terminal, with what is to be remarked below them.
+
+    Args:
+        records: runs of any number of algorithms and seeds.
+        full: every column that the page has; by default those that fit into 80 characters.
+    """
+    rows = [
+        {heading: cell.replace(" ± ", "±") for heading, cell in cells(row).items()}
+        for row in summarize(records)
     ]
-    for heading in headings:
-        table.add_column(Text(heading), justify="left" if heading in TEXTUAL else "right")
+    remarks = [f"{row['algorithm']}: {row['remarks']}" for row in rows if row["remarks"]]
+    caption = Text("\n".join(remarks), "default") if remarks else None
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    table.caption, table.caption_justify = caption, "left"
+    for heading in list(rows[0])[: -1 if full else NARROW] if rows else []:
+        side: Literal["left", "right"] = "left" if heading in TEXTUAL else "right"
+        name = textwrap.fill(heading, 10, break_long_words=False)
+        table.add_column(Text(name), justify=side, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(row[heading]) for heading in headings))
+        table.add_row(*map(Text, list(row.values())[: len(table.columns)]))
     return table
-
-
-TEXTUAL = ("algorithm", "remarks")
 
 
 def cells(row: Row) -> dict[str, str]:
@@ -153,13 +164,25 @@ def listed(names: Sequence[str]) -> str:
 
 def grouped(records: Sequence[Record]) -> dict[str, list[Record]]:
     """The runs of each algorithm: its seeds. Where there are several graphs, each on its own."""
-    several = len({r.start["graph"]["name"] for r in records if r.start.get("graph")}) > 1
+    several = len(graph_names(records)) > 1
     groups: dict[str, list[Record]] = {}
     for record in records:
-        graph = record.start.get("graph") if several else None
-        label = f"{record.label}, {words(graph['name'])}" if graph else record.label
+        graph = ", ".join(graph_names([record])) if several else ""
+        label = f"{record.label}, {graph}" if graph else record.label
         groups.setdefault(label, []).append(record)
     return groups
+
+
+def graph_names(records: Iterable[Record]) -> list[str]:
+    """The names of the graphs of these runs, each once."""
+    graphs = [r.start["graph"] for r in records if r.start.get("graph")]
+    return list(dict.fromkeys(words(g["name"]) or "unnamed" for g in graphs))
+
+
+def talks(record: Record) -> bool:
+    """Whether the agents have sent messages by the round; raw data sent once are none."""
+    sent = measured(record, "messages_sent").sum(axis=1)
+    return bool(np.ptp(sent) > 0) if sent.size else False
 
 
 def main_measure(records: Sequence[Record]) -> str:

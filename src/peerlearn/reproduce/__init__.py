@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import time
@@ -99,14 +100,12 @@ def _run_one(name: str, short: bool, folder: Path, number: int) -> None:
         kept = records.read(out)
         if kept.finished or any(_diverged(e) for e in kept.events):
             return
-    try:
+    with contextlib.suppress(Diverged):  # its record says so, and so will the table
         train(
             planned.task(), planned.algorithm, planned.graph, rounds=planned.rounds,
             seed=planned.seed, weights=planned.weights, evaluate_every=planned.evaluate_every,
             out=out, resume=True, label=planned.label,
         )  # fmt: skip
-    except Diverged:
-        pass  # its record says so, and so will the table
 
 
 def _diverged(event: dict) -> bool:

@@ -18,8 +18,9 @@ from .base import Planned, Records, Reproduction, final_percent, markdown, selec
 from .figures import COLOURS
 
 ROUNDS = 1500
-SIZES = (10, 20, 40, 70, 100)
-CONNECTIVITIES = (0.1, 0.2, 0.5, 1.0, 2.0)
+SIZES = {(n, 1.0): n for n in (10, 20, 50, 100)}  # (agents, connectivity) -> where it is drawn
+LINKS = {(20, c): c for c in (0.1, 0.3, 1.0, 2.0)}
+SETTINGS = tuple({**SIZES, **LINKS})
 METHODS: dict[str, Algorithm] = {
     "DiNNO": DiNNO(
         rho=geometric(0.5 * 1.0003, 1.0003), lr=log(0.005, 0.0005), local_steps=2
@@ -46,26 +47,25 @@ class DinnoScaling(Reproduction):
     title = "DiNNO's scaling study on MNIST"
 
     def plan(self) -> list[Planned]:
-        settings = [("agents", n, 1.0) for n in SIZES]
-        settings += [("connectivity", 20, c) for c in CONNECTIVITIES]
         return [
             Planned(
-                f"{kind}-{size if kind == 'agents' else connectivity}", label, 0, algorithm,
-                partial(task, size), graph(size, connectivity), ROUNDS, 300,
+                _group(*setting), label, 0, algorithm, partial(task, setting[0]),
+                graph(*setting), ROUNDS, 300,
             )
-            for kind, size, connectivity in settings
+            for setting in SETTINGS
             for label, algorithm in METHODS.items()
         ]  # fmt: skip
 
     def shorten(self, plan: list[Planned]) -> list[Planned]:
-        small = {"agents-10", "agents-20", "connectivity-0.1", "connectivity-2.0"}
+        small = {_group(10, 1.0), _group(20, 0.1), _group(20, 2.0)}
         return super().shorten([p for p in plan if p.group in small])
 
     def table(self, records: Records) -> str:
         header = ["agents", "connectivity wanted", "reached", *METHODS]
         rows = []
-        for group, agents, wanted in _groups():
+        for agents, wanted in SETTINGS:
             reached = graphs.fiedler_value(graph(agents, wanted))
+            group = _group(agents, wanted)
             cells = [final_percent(select(records, group, label)) for label in METHODS]
             rows.append([str(agents), f"{wanted}", f"{reached:.2f}", *cells])
         return markdown(header, rows)
@@ -75,9 +75,8 @@ class DinnoScaling(Reproduction):
         FigureCanvasAgg(figure)
         left, right = figure.subplots(1, 2, sharey=True)
         for colour, label in zip(COLOURS, METHODS, strict=False):
-            sizes = [(n, select(records, f"agents-{n}", label)) for n in SIZES]
-            links = [(c, select(records, f"connectivity-{c}", label)) for c in CONNECTIVITIES]
-            for axis, points in ((left, sizes), (right, links)):
+            for axis, settings in ((left, SIZES), (right, LINKS)):
+                points = [(x, select(records, _group(*s), label)) for s, x in settings.items()]
                 done = [(x, runs[0].final["accuracy"] * 100) for x, runs in points if runs]
                 if done:
                     where = [x for x, _ in done]
@@ -96,6 +95,5 @@ class DinnoScaling(Reproduction):
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
 
 
-def _groups() -> list[tuple[str, int, float]]:
-    sizes = [(f"agents-{n}", n, 1.0) for n in SIZES]
-    return sizes + [(f"connectivity-{c}", 20, c) for c in CONNECTIVITIES]
+def _group(agents: int, connectivity: float) -> str:
+    return f"{agents}-agents-connectivity-{connectivity}"

@@ -57,9 +57,11 @@ def images(
         name=source,
         sample_bytes=int(torch.tensor(shape).prod()) + 1,
         details={
-            "partition": partition, "partition_options": settings,
-            "partition_seed": seed, "model": described,
-        },  # fmt: skip
+            "partition": partition,
+            "partition_options": settings,
+            "partition_seed": seed,
+            "model": described,
+        },
         **{"measures": {"accuracy": accuracy}, **options},
     )
 

@@ -52,9 +52,7 @@ class QuadraticTask(BaseTask):
         """The mean of the losses is a quadratic again, up to a constant."""
         whole = QuadraticLearner(self.hessians, self.optima)
         first = None if self.first is None else self.first[:1]
-        return QuadraticTask(
-            self.hessians.mean(dim=0, keepdim=True), whole.optimum()[None], first
-        )
+        return QuadraticTask(self.hessians.mean(dim=0, keepdim=True), whole.optimum()[None], first)
 
     def data_bytes(self) -> list[int]:
         each = self.hessians[0].numel() + self.optima[0].numel()

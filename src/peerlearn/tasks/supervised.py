@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -76,7 +75,8 @@ class Task(BaseTask):
     sample_bytes: int | None = None
     name: str = "task"
     details: Mapping[str, Any] = field(default_factory=dict)
-    strata: tuple[list[int], int] | None = None  # pooled data: the parts' sizes, samples of each
+    # of pooled data: the sizes of the parts, and how many samples a minibatch holds of each
+    strata: tuple[list[int], int | None] | None = None
 
     @property
     def agents(self) -> int:  # type: ignore[override]
@@ -89,7 +89,7 @@ class Task(BaseTask):
         if isinstance(self.model, Sequence):
             return list(self.model)
         with preserved(torch.device("cpu")):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             return [self.model()]
 
     def tests(self) -> list[Data | None]:
@@ -130,7 +130,7 @@ class Task(BaseTask):
         batches = [self.batch_size_of(a) for a in range(self.agents)]
         total = None if None in batches else sum(b for b in batches if b is not None)
         uneven = self.weighting == "equal" and len(set(sizes)) > 1
-        share = -(-(total or sum(sizes)) // len(sizes))
+        share = None if total is None else -(-total // len(sizes))
         return replace(
             self,
             model=self.models_of_centre(),
@@ -160,6 +160,13 @@ class Task(BaseTask):
             for a, d in enumerate(self.data)
             if length(d) == 0
         ]
+        found += [
+            f"agent {a} has {len(d[0])} inputs and {len(d[1])} targets; give as many of both"
+            for a, d in enumerate(self.data)
+            if isinstance(d, tuple) and len(d[0]) != len(d[1])
+        ]
+        if any(t is not None and length(t) == 0 for t in self.tests()):
+            found.append("a test set is empty; give it at least one sample, or leave test out")
         if not self.data:
             found.append("the task has no datasets; give one per agent")
         if isinstance(self.batch_size, Sequence) and len(self.batch_size) != self.agents:
@@ -190,6 +197,11 @@ class Task(BaseTask):
                     f"the model of agent {agent} differs from agent 0's in {sorted(names)[0]!r}; "
                     "all agents need the same parameters, only the values may differ"
                 )
+            elif (name := _unequal_frozen(models[agent], models[0])) is not None:
+                found.append(
+                    f"the frozen {name!r} of agent {agent}'s model has other values than agent "
+                    "0's; what is not trained must be the same for all agents"
+                )
         if not any(p.requires_grad for p in models[0].parameters()):
             found.append("the model has no trainable parameter; set requires_grad on some")
         names = [n for n, _ in models[0].named_parameters()]
@@ -212,11 +224,18 @@ class Task(BaseTask):
         }
 
 
+def _unequal_frozen(model: nn.Module, first: nn.Module) -> str | None:
+    """The name of a frozen parameter whose values differ between two models."""
+    values = dict(first.named_parameters())
+    frozen = ((n, p) for n, p in model.named_parameters() if not p.requires_grad)
+    return next((n for n, p in frozen if not torch.equal(p, values[n])), None)
+
+
 def _pool(data: Sequence[Data]) -> Data:
     tensors = [as_tensors(d) for d in data]
     if any(t is None for t in tensors):
         return ConcatDataset([_dataset(d) for d in data])
-    inputs, targets = (torch.cat(parts) for parts in zip(*tensors, strict=True))  # type: ignore[misc, arg-type]
+    inputs, targets = (torch.cat(parts) for parts in zip(*tensors, strict=True))
     return inputs, targets
 
 
@@ -229,5 +248,6 @@ def _bytes(data: Data) -> int:
     tensors = as_tensors(data)
     if tensors is not None:
         return sum(t.numel() * t.element_size() for t in tensors)
-    parts = [torch.as_tensor(part) for part in copy.copy(data)[0]]  # type: ignore[index]
+    with preserved(torch.device("cpu")):  # an item may draw random numbers
+        parts = [torch.as_tensor(part) for part in data[0]]
     return length(data) * sum(p.numel() * p.element_size() for p in parts)

@@ -1,0 +1,73 @@
+"""``peerlearn list KIND``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .console import console, told
+
+
+class Kind(str, Enum):
+    """What can be listed."""
+
+    algorithms = "algorithms"
+    graphs = "graphs"
+    weights = "weights"
+    schedules = "schedules"
+    rates = "rates"
+    tasks = "tasks"
+    data = "data"
+    partitions = "partitions"
+    experiments = "experiments"
+
+
+def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
+    """Say what there is, one line each: the names an experiment file can use.
+
+    Schedules are those of graphs, rates are the schedules of hyper-parameters.
+    """
+    with told():
+        from rich.table import Table
+
+        table = Table.grid(padding=(0, 2))
+        lines = _experiments() if kind is Kind.experiments else _entries(kind)
+        for name, line in lines:
+            table.add_row(name, line)
+        console().print(table)
+
+
+def _entries(kind: Kind) -> Iterable[tuple[str, str]]:
+    """name and first docstring line of each entry of a registry."""
+    from .. import algorithms, data, graphs, schedules, tasks
+
+    registries: dict[Kind, Mapping[str, Any]] = {
+        Kind.algorithms: {a.__name__: a for a in algorithms.ALGORITHMS} | algorithms.ALIASES,
+        Kind.graphs: graphs.TOPOLOGIES,
+        Kind.weights: graphs.WEIGHTS,
+        Kind.schedules: graphs.SCHEDULES,
+        Kind.rates: schedules.SCHEDULES,
+        Kind.tasks: tasks.TASKS,
+        Kind.data: data.SOURCES,
+        Kind.partitions: data.PARTITIONS,
+    }
+    for name, entry in registries[kind].items():
+        yield name, (inspect.getdoc(entry) or "").split("\n")[0]
+
+
+def _experiments() -> Iterable[tuple[str, str]]:
+    """The experiment files in ``./experiments``, with their first comment line."""
+    paths = sorted(Path("experiments").glob("*.toml"))
+    if not paths:
+        raise ValueError(
+            "no experiment file (*.toml) in the folder 'experiments' of the current folder"
+        )
+    for path in paths:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        comments = (line.lstrip("# ") for line in lines if line.startswith("#"))
+        yield str(path), next(comments, "")

@@ -1,0 +1,333 @@
+"""What an experiment file asks for: read, checked as a whole, and built.
+
+name = "digits"
+rounds = 600
+[task]                # a name in `tasks.TASKS` and the arguments of that function
+[graph]               # a name in `graphs.TOPOLOGIES` and the arguments of that function
+[graph.schedule]      # optional: a name in `graphs.SCHEDULES` and its arguments
+[[algorithms]]        # a name in `algorithms.ALGORITHMS`, perhaps a label, hyper-parameters
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import networkx as nx
+import numpy as np
+from pydantic import AfterValidator, BaseModel, Field
+
+from . import graphs
+from .algorithm import Algorithm
+from .algorithms import ALGORITHMS, ALIASES, find
+from .engines import ENGINES
+from .errors import ConfigurationError, nearest
+from .graphs import SCHEDULES, TOPOLOGIES, GraphSchedule
+from .graphs.topologies import SIZED
+from .setup import find_device, prepare, settings_of
+from .tables import STRICT, Problem, at_key, checked, join, options_model
+from .tasks import TASKS, BaseTask, Task, images
+
+FOLDER_NAME = r"^\w[\w .,=+-]*$"
+NAME_WORDS = "a name for a folder: letters, digits, spaces and _ . , = + -"
+OWN_OF_TASK = ("source", "name", "sample_bytes", "details")  # what a built-in task says of itself
+
+
+def _each_once(values: list[int]) -> list[int]:
+    if len(set(values)) < len(values):
+        raise ValueError("a value stands twice")
+    return values
+
+
+class ExperimentFile(BaseModel):
+    """The outermost table of an experiment file."""
+
+    model_config = STRICT
+
+    name: str = Field(pattern=FOLDER_NAME, description=NAME_WORDS)
+    rounds: int = Field(ge=1, description="a whole number, at least 1")
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(_each_once)] = Field(
+        [0], min_length=1, description="a list of whole numbers, none negative, each once"
+    )
+    evaluate_every: int | None = Field(None, ge=1, description="a whole number, at least 1")
+    checkpoint_every: int | None = Field(None, ge=1, description="a whole number, at least 1")
+    dtype: Literal["float32", "float64"] = "float32"
+    device: str = Field("auto", description="auto, cpu or cuda")
+    engine: str = "stacked"
+    weights: str | list[list[float]] = Field(
+        "metropolis", description="the name of a rule, or a matrix as a list of rows"
+    )
+    task: dict[str, Any] = Field(description="a table [task] with its name and options")
+    graph: dict[str, Any] | None = Field(
+        None, description="a table [graph] with its name and options"
+    )
+    algorithms: list[dict[str, Any]] = Field(
+        min_length=1, description="one table [[algorithms]] for each method, at least one"
+    )
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything an experiment file asks for, checked.
+
+    Attributes:
+        settings: the file, overrides applied.
+        algorithms: label -> method, in the order of the file.
+        graph: who talks to whom; None if no method talks.
+        first_task: the task of the first seed.
+    """
+
+    settings: ExperimentFile
+    algorithms: Mapping[str, Algorithm]
+    graph: nx.Graph | GraphSchedule | None
+    first_task: BaseTask = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    def task(self, seed: int) -> BaseTask:
+        """The task, its data dealt out under ``seed`` unless the file fixes the task's own."""
+        if seed == self.settings.seeds[0]:
+            return self.first_task
+        return _make_task(self.settings.task, seed)
+
+    def graph_of(self, label: str) -> nx.Graph | GraphSchedule | None:
+        """The graph, for a method that talks over it."""
+        return self.graph if self.algorithms[label].communicates else None
+
+    def request(
+        self, label: str, seed: int, out: Path | None = None, resume: bool = False
+    ) -> dict[str, Any]:
+        """The keyword arguments of `train` and `prepare` for one run."""
+        s = self.settings
+        return {
+            "rounds": s.rounds, "seed": seed, "weights": _weights(s.weights),
+            "evaluate_every": s.evaluate_every, "checkpoint_every": s.checkpoint_every,
+            "device": s.device, "dtype": s.dtype, "engine": s.engine, "label": label,
+            "out": out / label / f"seed-{seed}" if out else None, "resume": resume,
+        }  # fmt: skip
+
+    def describe(self) -> dict[str, Any]:
+        """The file as JSON has it, every hyper-parameter with its value."""
+        methods = [
+            {"label": label, "name": a.name, **settings_of(a)}
+            for label, a in self.algorithms.items()
+        ]
+        return {**self.settings.model_dump(exclude_none=True), "algorithms": methods}
+
+    def summary(self) -> str:
+        """What would run, in one line."""
+        task, graph, seeds = self.settings.task, self.settings.graph, self.settings.seeds
+        where = f" over {graph['name']}" if graph else ""
+        seed = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+        return (
+            f"{', '.join(self.algorithms)} on {task['name']} with {self.first_task.agents} agents"
+            f"{where}, {self.settings.rounds} rounds, {seed}"
+        )
+
+
+def parse(raw: Mapping[str, Any]) -> tuple[Experiment | None, list[Problem]]:
+    """The experiment described by the tables of a file, or what is wrong with them."""
+    outermost, problems = checked(ExperimentFile, raw)
+    problems += _name_problems(raw)
+    first_seed, *_ = outermost.get("seeds") or [0]
+    task, found = _task(raw.get("task"), first_seed)
+    problems += found
+    graph, found = _graph(raw.get("graph"), task)
+    problems += found
+    methods, found = _algorithms(raw.get("algorithms"))
+    problems += found
+    if problems or task is None:
+        return None, problems
+    settings = ExperimentFile.model_validate(raw)
+    experiment = Experiment(settings, methods, graph, task)
+    problems = list(dict.fromkeys(_together(experiment)))
+    return (None if problems else experiment), problems
+
+
+# --- checking, table by table -------------------------------------------------------------------
+
+
+def _name_problems(raw: Mapping[str, Any]) -> list[Problem]:
+    """Engine, device and weights, where they are texts or matrices at all."""
+    engine, device = raw.get("engine", "stacked"), raw.get("device", "auto")
+    found = []
+    if isinstance(engine, str) and engine not in ENGINES:
+        found.append(Problem("engine", f"unknown engine {engine!r}; {nearest(engine, ENGINES)}"))
+    checks: dict[str, Callable[[], Any]] = {
+        "device": lambda: find_device(str(device)),
+        "weights": lambda: graphs.as_rule(_weights(raw.get("weights", "metropolis"))),
+    }
+    for key, check in checks.items():
+        try:
+            check()
+        except ValueError as error:
+            found.append(Problem(key, str(error)))
+    return found
+
+
+def _weights(value: Any) -> Any:
+    """A rule's name as it is, a matrix as an array."""
+    return np.array(value, float) if isinstance(value, list) else value
+
+
+def _named(table: Any, path: str, known: Sequence[str]) -> tuple[str | None, list[Problem]]:
+    """The name in a table, if it is one of the known ones."""
+    if not isinstance(table, dict):
+        return None, []  # said where the outermost table is checked
+    name, where = table.get("name"), join(path, "name")
+    kind = path.split(".")[-1].split("s[")[0]  # algorithms[1] -> algorithm
+    if name is None:
+        return None, [Problem(where, f"missing; {nearest('', known)}")]
+    if name not in known:
+        return None, [Problem(where, f"unknown {kind} {name!r}; {nearest(name, known)}")]
+    return name, []
+
+
+def _task(table: Any, seed: int) -> tuple[BaseTask | None, list[Problem]]:
+    name, problems = _named(table, "task", list(TASKS))
+    if name is None:
+        return None, problems
+    _, problems = checked(_task_model(name), table, "task")
+    if problems:
+        return None, problems
+    try:
+        task = _make_task(table, seed)
+    except (ValueError, OSError) as error:
+        return None, [at_key("task", str(error), table)]
+    return task, [at_key("task", sentence, table) for sentence in task.problems()]
+
+
+def _task_model(name: str) -> Any:
+    """Tasks with further options hand them to `images` and `Task`."""
+    function = TASKS[name]
+    kinds = {p.kind for p in inspect.signature(function).parameters.values()}
+    more: list[Callable[..., Any]] = (
+        [images, Task] if inspect.Parameter.VAR_KEYWORD in kinds else []
+    )
+    return options_model(function, *more, skip=OWN_OF_TASK, name=(str, ...))
+
+
+def _make_task(table: Mapping[str, Any], seed: int) -> BaseTask:
+    options = {"seed": seed, **{k: v for k, v in table.items() if k != "name"}}
+    return TASKS[table["name"]](**options)
+
+
+def _graph(
+    table: Any, task: BaseTask | None
+) -> tuple[nx.Graph | GraphSchedule | None, list[Problem]]:
+    name, problems = _named(table, "graph", list(TOPOLOGIES))
+    if name is None:
+        return None, problems
+    builder, schedule = SIZED.get(name, TOPOLOGIES[name]), table.get("schedule")
+    first = next(iter(inspect.signature(builder).parameters))
+    model = options_model(builder, skip=[first], name=(str, ...), schedule=(dict[str, Any], None))
+    options, problems = checked(model, table, "graph")
+    name_of_schedule, found = _named(schedule, "graph.schedule", list(SCHEDULES))
+    problems += found
+    if name_of_schedule is not None:
+        problems += _schedule_problems(name_of_schedule, schedule)
+    if problems or task is None:
+        return None, problems
+    try:
+        options = {k: v for k, v in options.items() if k not in ("name", "schedule")}
+        graph = graphs.build(name, task.agents, **options)
+    except (ValueError, OSError) as error:
+        return None, [at_key("graph", str(error), [*table, "name"])]
+    return _scheduled(graph, schedule)
+
+
+def _scheduled(
+    graph: nx.Graph, table: Mapping[str, Any] | None
+) -> tuple[nx.Graph | GraphSchedule | None, list[Problem]]:
+    """The graph under its schedule, if it has one."""
+    if table is None:
+        return graph, []
+    options = {k: v for k, v in table.items() if k != "name"}
+    try:
+        return graphs.build_schedule(table["name"], graph, **options), []
+    except ValueError as error:
+        return None, [at_key("graph.schedule", str(error), table)]
+
+
+def _schedule_problems(name: str, table: Mapping[str, Any]) -> list[Problem]:
+    first = next(iter(inspect.signature(SCHEDULES[name]).parameters))
+    model = options_model(SCHEDULES[name], skip=[first], name=(str, ...))
+    return checked(model, table, "graph.schedule")[1]
+
+
+def _algorithms(tables: Any) -> tuple[dict[str, Algorithm], list[Problem]]:
+    """label -> method."""
+    methods: dict[str, Algorithm] = {}
+    seen: set[str] = set()
+    problems = []
+    for number, table in enumerate(tables if isinstance(tables, list) else []):
+        path = join("algorithms", number)
+        label, method, found = _algorithm(table, path)
+        problems += found
+        if label and label.lower() in seen:  # many file systems do not tell A from a
+            problems.append(Problem(
+                join(path, "label"),
+                f"{label!r} is the label of another algorithm; labels name folders and figures, "
+                "give each its own",
+            ))  # fmt: skip
+        seen.add(label.lower())
+        if method is not None:
+            methods[label] = method
+    return methods, problems
+
+
+def _algorithm(table: Any, path: str) -> tuple[str, Algorithm | None, list[Problem]]:
+    if not isinstance(table, dict):
+        return "", None, []
+    known = [*(a.__name__ for a in ALGORITHMS), *ALIASES]
+    names = [n for n in known if n.lower() == str(table.get("name")).lower()]
+    name, problems = _named({**table, "name": names[0]} if names else table, path, known)
+    if name is None:
+        return "", None, problems
+    kind = find(name)
+    label = (
+        str,
+        Field(None, pattern=FOLDER_NAME, description=NAME_WORDS),
+    )
+    settings, problems = checked(options_model(kind, name=(str, ...), label=label), table, path)
+    shown = settings.pop("label", None) or kind.__name__
+    settings.pop("name", None)
+    problems += _setting_problems(kind, settings, path)
+    return shown, None if problems else kind(**_hashable(settings)), problems
+
+
+def _setting_problems(kind: type[Algorithm], settings: dict[str, Any], path: str) -> list[Problem]:
+    """What the method says of its hyper-parameters, from an instance that does not refuse them."""
+    lenient = type(kind.__name__, (kind,), {"__post_init__": lambda self: None})
+    sentences = lenient(**_hashable(settings)).problems()
+    optimizer = "optimizer" if "optimizer" in settings else "options"
+    found = [at_key(path, sentence, settings) for sentence in sentences]
+    unclear = path if optimizer not in settings else join(path, optimizer)
+    return [p if p.path != path else Problem(unclear, p.text) for p in found]
+
+
+def _hashable(settings: dict[str, Any]) -> dict[str, Any]:
+    """Lists among the options of an optimizer as tuples, as torch writes betas."""
+    return {
+        name: {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+        if isinstance(value, dict)
+        else value
+        for name, value in settings.items()
+    }
+
+
+def _together(experiment: Experiment) -> Iterable[Problem]:
+    """What does not go together: graph, weights, task and each method."""
+    for number, (label, method) in enumerate(experiment.algorithms.items()):
+        try:
+            prepare(experiment.first_task, method, experiment.graph_of(label),
+                    **experiment.request(label, experiment.settings.seeds[0]))  # fmt: skip
+        except ConfigurationError as error:
+            for sentence in error.problems:
+                own = method.name in sentence
+                yield Problem(join("algorithms", number) if own else "graph", sentence)

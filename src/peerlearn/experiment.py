@@ -1,0 +1,233 @@
+"""Experiments: every method on the same task, from the same first network."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from . import record
+from .config import Experiment, parse
+from .errors import ConfigurationError, Diverged, nearest
+from .setup import prepare
+from .tables import Problem
+from .tasks import BaseTask
+from .training import Evaluation, train
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FILE_NAME = "experiment.json"
+NAMED = 3  # runs of another configuration in an error, for they mostly differ in the same
+
+__all__ = ["FILE_NAME", "Experiment", "Outcome", "Step", "load", "problems", "run"]
+
+
+class Step(NamedTuple):
+    """How far a run is.
+
+    Attributes:
+        label: the method's name in this experiment.
+        seed: which of its runs.
+        round: rounds done.
+        evaluation: what was measured, if the team was just evaluated.
+    """
+
+    label: str
+    seed: int
+    round: int
+    evaluation: Evaluation | None = None
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Read an experiment file.
+
+    Args:
+        path: the TOML file.
+        overrides: ``key=value``, as in ``task.agents=20`` or ``algorithms.DiNNO.rho=0.2`` (by
+            label or by number); the values are TOML, a single word needs no quotes.
+
+    Raises:
+        ConfigurationError: every mistake found, each with the path of its key.
+    """
+    raw = _read(Path(path))
+    problems = [p for text in overrides for p in _override(raw, text)]
+    experiment, found = parse(raw)
+    problems += found
+    if problems or experiment is None:
+        raise ConfigurationError([str(p) for p in dict.fromkeys(problems)])
+    return experiment
+
+
+def problems(path: str | Path, overrides: Sequence[str] = ()) -> list[str]:
+    """Every mistake in an experiment file; nothing is trained."""
+    try:
+        load(path, overrides)
+    except ConfigurationError as error:
+        return error.problems
+    return []
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError([f"cannot read {path}: {error.strerror}"]) from error
+    except ValueError as error:  # of TOML or of UTF-8
+        raise ConfigurationError([f"{path} is not a TOML file: {error}"]) from error
+
+
+def _override(raw: dict[str, Any], text: str) -> list[Problem]:
+    """Apply one ``key=value``."""
+    path, sign, value = (part.strip() for part in text.partition("="))
+    if not sign or not path:
+        return [Problem("", f"got the override {text!r}, expected key=value, as in rounds=300")]
+    try:
+        parsed = value if re.fullmatch(r"[A-Za-z_][\w-]*", value) else _value(value)
+        *parents, last = path.split(".")
+        table = raw
+        for key in parents:
+            table = _child(table, key)
+        if not isinstance(table, dict):
+            raise ValueError(f"expected the key of a table below {parents[-1]!r}")
+    except ValueError as error:
+        return [Problem(path, str(error))]
+    table[last] = parsed
+    return []
+
+
+def _value(text: str) -> Any:
+    if text in ("true", "false"):
+        return text == "true"
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        raise ValueError(
+            f"got {text!r}, expected a TOML value: a number, true, false, a 'text' in quotes, "
+            "a [list] or a {key = value} table"
+        ) from None
+
+
+def _child(table: Any, key: str) -> Any:
+    """The table below ``key``; of a list the one with that number, label or name."""
+    if isinstance(table, dict):
+        return table.setdefault(key, {})
+    if not isinstance(table, list):
+        raise ValueError(f"{key!r} is looked for in {table!r}, which is no table")
+    names = [str(t.get("label", t.get("name"))) for t in table if isinstance(t, dict)]
+    if key.isdecimal() and int(key) < len(table):
+        return table[int(key)]
+    matches = [t for t, name in zip(table, names, strict=False) if name.lower() == key.lower()]
+    if not matches:
+        raise ValueError(f"no algorithm {key!r}; {nearest(key, names)}")
+    return matches[0]
+
+
+@dataclass
+class Outcome:
+    """What came of an experiment.
+
+    Attributes:
+        folder: where its runs lie.
+        skipped: how many runs were finished before.
+        failures: the runs that diverged.
+    """
+
+    folder: Path
+    skipped: int = 0
+    failures: list[Diverged] = field(default_factory=list)
+
+
+def run(
+    experiment: Experiment,
+    out: str | Path | None = None,
+    resume: bool = False,
+    progress: Callable[[Step], None] = lambda step: None,
+) -> Outcome:
+    """Train every method under every seed, one run after the other.
+
+    All methods start from the same network and see the same partition; the record of each run
+    lies in ``out/<label>/seed-<seed>/``, the experiment in ``out/experiment.json``. A method that
+    diverges does not keep the others from running.
+
+    Args:
+        experiment: what to run.
+        out: the folder, ``runs/<name>`` by default.
+        resume: go on with the runs in ``out``; finished ones are left as they are.
+        progress: called after each round and each evaluation.
+
+    Raises:
+        ConfigurationError: ``out`` holds other runs; nothing was trained.
+        KeyboardInterrupt: the run was stopped; its checkpoint is written.
+    """
+    folder = Path("runs", experiment.name) if out is None else Path(out)
+    _check_folder(experiment, folder, resume)
+    folder.mkdir(parents=True, exist_ok=True)
+    content = json.dumps(experiment.describe(), indent=2, ensure_ascii=False)
+    (folder / FILE_NAME).write_text(content + "\n", encoding="utf-8")
+    outcome = Outcome(folder)
+    for seed in experiment.settings.seeds:
+        task = experiment.task(seed)
+        for label in experiment.algorithms:
+            _run_one(experiment, task, label, seed, outcome, progress)
+    return outcome
+
+
+def _run_one(
+    experiment: Experiment,
+    task: BaseTask,
+    label: str,
+    seed: int,
+    outcome: Outcome,
+    progress: Callable[[Step], None],
+) -> None:
+    request = experiment.request(label, seed, outcome.folder, resume=True)
+    if _finished(request["out"]):
+        outcome.skipped += 1
+        progress(Step(label, seed, experiment.settings.rounds))
+        return
+    try:
+        train(
+            task, experiment.algorithms[label], experiment.graph_of(label), **request,
+            callback=lambda e: progress(Step(label, seed, e["round"], e)),
+            on_round=lambda done: progress(Step(label, seed, done)),
+        )  # fmt: skip
+    except Diverged as failure:
+        outcome.failures.append(failure)
+
+
+def _finished(folder: Path) -> bool:
+    return (folder / record.FILE_NAME).exists() and record.read(folder).finished
+
+
+def _check_folder(experiment: Experiment, folder: Path, resume: bool) -> None:
+    """Refuse a folder whose runs are not those of this experiment."""
+    if folder.exists() and not folder.is_dir():
+        raise ConfigurationError([f"{folder} is a file, expected a folder for the runs"])
+    if not resume and any(folder.rglob(record.FILE_NAME)):
+        raise ConfigurationError(
+            [f"{folder} holds another run; resume it, choose another folder, or remove it"]
+        )
+    found = list(_other_runs(experiment, folder))
+    if found:
+        more = [f"and {len(found) - NAMED} more like these"] if len(found) > NAMED else []
+        raise ConfigurationError(found[:NAMED] + more)
+
+
+def _other_runs(experiment: Experiment, folder: Path) -> Iterator[str]:
+    """What keeps the runs begun in ``folder`` from going on."""
+    for seed in experiment.settings.seeds:
+        for label, method in experiment.algorithms.items():
+            request = experiment.request(label, seed, folder, resume=True)
+            if not (request["out"] / record.FILE_NAME).exists():
+                continue
+            try:
+                prepare(experiment.task(seed), method, experiment.graph_of(label), **request)
+            except ConfigurationError as error:
+                yield from error.problems

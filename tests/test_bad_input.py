@@ -1,0 +1,291 @@
+"""Mistakes are told before any training, all at once: what was got, what was expected."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from helpers import classification, network, samples
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+import peerlearn as pl
+from peerlearn import graphs
+from peerlearn.errors import ConfigurationError
+
+
+class Untouched:
+    """A loss that must not be asked for: nothing is trained before the mistakes are told."""
+
+    def __call__(self, outputs, targets):
+        pytest.fail("a gradient was computed")
+
+
+def problems(task=None, algorithm=None, graph=None, **options):
+    """The sentences that `train` refuses with."""
+    task = task or pl.Task(model=network, loss=Untouched(), data=[samples(3)] * 4)
+    with pytest.raises(ConfigurationError) as caught:
+        pl.train(task, algorithm or pl.DSGD(), graph or graphs.cycle(4),
+                 **{"rounds": 2, "device": "cpu", **options})  # fmt: skip
+    assert isinstance(caught.value, ValueError)
+    assert str(caught.value) == "\n".join(caught.value.problems)
+    return caught.value.problems
+
+
+def told(found, *words):
+    """One sentence holds all the words."""
+    assert any(all(w in sentence for w in words) for sentence in found), found
+
+
+def in_two_parts():
+    graph = graphs.cycle(4)
+    graph.remove_edges_from([(0, 1), (2, 3)])
+    return graph
+
+
+# --- graphs and weights -------------------------------------------------------------------
+
+
+def test_a_disconnected_graph():
+    told(problems(graph=in_two_parts()), "falls into 2 parts", "agents 0, 3", "add edges")
+
+
+def test_a_schedule_whose_union_is_disconnected():
+    schedule = graphs.function(lambda k: in_two_parts(), agents=4, window=5)
+    told(problems(graph=schedule), "rounds 0 to 4", "falls into 2 parts", "window")
+
+
+def test_a_graph_that_is_missing():
+    with pytest.raises(ConfigurationError, match="DSGD talks to neighbors; give a graph"):
+        pl.train(classification(), pl.DSGD(), rounds=1)
+
+
+def test_weights_that_break_what_the_method_needs():
+    lopsided = np.eye(4)
+    lopsided[0, :2] = 0.5
+    found = problems(graph=graphs.complete(4), weights=lopsided)
+    told(found, "DSGD: ", "column")
+
+
+def test_weights_that_break_assumption_2():
+    swapped = np.roll(np.eye(4), 1, axis=1)
+    symmetric = (swapped + swapped.T) / 2
+    told(problems(algorithm=pl.CDSGD(), weights=symmetric), "CDSGD: ")
+    one_way = 0.5 * np.eye(4) + 0.5 * swapped
+    told(problems(algorithm=pl.CDSGD(), weights=one_way), "CDSGD: ", "symmetric")
+
+
+def test_uniform_weights_on_a_graph_that_is_not_complete():
+    told(problems(weights="uniform"), "uniform", "complete")
+
+
+def test_weights_of_another_size():
+    told(problems(weights=np.eye(3)), "3", "4")
+
+
+@pytest.mark.parametrize("algorithm", [pl.DSGD(), pl.DiNNO()], ids=lambda a: a.name)
+def test_unknown_weights_name_the_nearest(algorithm):
+    found = problems(algorithm=algorithm, weights="metropolys")
+    told(found, "'metropolys'", "did you mean 'metropolis'?")
+
+
+# --- data and models ----------------------------------------------------------------------
+
+
+def test_fewer_datasets_than_agents():
+    told(problems(graph=graphs.cycle(6)), "fewer datasets (4)", "agents in the graph (6)")
+
+
+def test_more_datasets_than_agents():
+    told(problems(graph=graphs.cycle(3)), "more datasets (4)", "(3)")
+
+
+def task(**changed):
+    settings = {"model": network, "loss": Untouched(), "data": [samples(3)] * 4}
+    return pl.Task(**{**settings, **changed})
+
+
+def frozen(value):
+    model = network()
+    model[0].weight.requires_grad_(False).fill_(value)
+    return model
+
+
+TASKS = {
+    "empty dataset": (
+        {"data": [samples(3), samples(0), samples(3), samples(0)]},
+        ["dataset of agent 1 is empty", "at least one sample"],
+    ),
+    "no datasets": ({"data": []}, ["no datasets; give one per agent"]),
+    "inputs without targets": (
+        {"data": [samples(3)] * 3 + [(samples(4)[0], samples(3)[1])]},
+        ["agent 3 has 4 inputs and 3 targets"],
+    ),
+    "batch size": ({"batch_size": 0}, ["batch_size is 0", "at least 1"]),
+    "batch sizes": ({"batch_size": [2, 3]}, ["2 batch sizes for 4 agents"]),
+    "test sets": ({"test": [samples(3)] * 3}, ["3 test sets for 4 agents"]),
+    "empty test set": ({"test": samples(0)}, ["a test set is empty"]),
+    "models": ({"model": [network(), network()]}, ["2 models for 4 agents"]),
+    "shapes": (
+        {"model": [network(), network(), nn.Linear(4, 3), network()]},
+        ["model of agent 2 differs from agent 0's", "all agents need the same parameters"],
+    ),
+    "trained and frozen": (
+        {"model": [network(), network(), network(), frozen(1.0)]},
+        ["model of agent 3 differs from agent 0's in '0.weight'"],
+    ),
+    "frozen values": (
+        {"model": [frozen(1.0), frozen(1.0), frozen(2.0), frozen(1.0)]},
+        ["frozen '0.weight' of agent 2's model", "must be the same"],
+    ),
+    "nothing to train": (
+        {"model": lambda: network().requires_grad_(False)}, ["no trainable parameter"],
+    ),
+    "rates": ({"rates": {"1": 0.5}}, ["rates names '1'", "0.weight, 0.bias"]),
+    "negative rates": ({"rates": {"0": -0.5}}, ["rate of '0' is -0.5", "zero or more"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("changed", "words"), TASKS.values(), ids=TASKS)
+def test_tasks(changed, words):
+    told(problems(task(**changed)), *words)
+
+
+def test_every_empty_dataset_is_named():
+    found = problems(task(**TASKS["empty dataset"][0]))
+    told(found, "agent 1 is empty")
+    told(found, "agent 3 is empty")
+
+
+def test_losses_that_cannot_be_minimised_exactly():
+    with pytest.raises(ConfigurationError, match=r"ConsensusADMM needs a task .*; use DiNNO"):
+        pl.train(classification(), pl.ConsensusADMM(), graphs.cycle(4), rounds=1)
+
+
+def test_vmap_where_it_cannot_be():
+    dropping = classification(
+        model=lambda: nn.Sequential(nn.Dropout(), network()), gradients="vmap"
+    )
+    with pytest.raises(ValueError, match="gradients='vmap' was asked for, but it draws random"):
+        pl.train(dropping, pl.Isolated(), rounds=1)
+
+
+# --- names, numbers, folders --------------------------------------------------------------
+
+
+OPTIONS = {
+    "rounds": ({"rounds": 0}, ["rounds is 0", "at least 1"]),
+    "half rounds": ({"rounds": 2.5}, ["rounds is 2.5", "whole number"]),
+    "text": ({"rounds": "ten"}, ["rounds is 'ten'", "whole number"]),
+    "evaluate_every": ({"evaluate_every": 0}, ["evaluate_every is 0"]),
+    "checkpoint_every": ({"checkpoint_every": -1}, ["checkpoint_every is -1"]),
+    "seed": ({"seed": -1}, ["seed is -1", "0 or more"]),
+    "engine": ({"engine": "stackt"}, ["unknown engine 'stackt'", "did you mean 'stacked'?"]),
+    "dtype": ({"dtype": "float46"}, ["unknown dtype 'float46'", "did you mean 'float64'?"]),
+    "torch dtype": ({"dtype": torch.int64}, ["unknown dtype 'int64'", "float32"]),
+    "device": ({"device": "gpu"}, ["unknown device 'gpu'", "auto, cpu or cuda"]),
+    "resume nowhere": ({"resume": True}, ["resume needs the folder"]),
+}
+
+
+@pytest.mark.parametrize(("options", "words"), OPTIONS.values(), ids=OPTIONS)
+def test_options(options, words):
+    told(problems(**options), *words)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here CUDA is there")
+def test_cuda_where_there_is_none():
+    told(problems(device="cuda"), "'cuda' was asked for", "use auto or cpu")
+
+
+def test_a_folder_that_holds_another_run(tmp_path):
+    pl.train(classification(), pl.Isolated(), rounds=1, out=tmp_path, device="cpu")
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    told(problems(out=tmp_path), str(tmp_path), "holds another run", "choose another folder")
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_a_file_in_the_place_of_the_folder(tmp_path):
+    (tmp_path / "run").write_text("mine")
+    told(problems(out=tmp_path / "run"), "is a file, expected a folder")
+    assert (tmp_path / "run").read_text() == "mine"
+
+
+def test_nothing_is_written_where_something_is_wrong(tmp_path):
+    problems(graph=in_two_parts(), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_algorithm_or_task_of_another_kind():
+    told(problems(algorithm=pl.DSGD), "algorithm is", "expected one such as peerlearn.DSGD()")
+    told(problems(task=[samples(3)]), "task is", "expected one such as peerlearn.tasks.digits()")
+
+
+# --- methods ------------------------------------------------------------------------------
+
+
+METHODS = {
+    "negative rate": (lambda: pl.DSGD(lr=-0.1), ["DSGD: lr is -0.1", "not negative"]),
+    "infinite rate": (lambda: pl.DSGT(lr=float("inf")), ["lr is inf", "finite"]),
+    "negative penalty": (lambda: pl.DiNNO(rho=-1.0), ["rho is -1.0"]),
+    "negative in a schedule": (
+        lambda: pl.DSGD(lr=pl.schedules.linear(0.1, -0.1)), ["end of the linear schedule is -0.1"],
+    ),
+    "clip": (lambda: pl.DSGD(clip=-1.0), ["clip is -1.0"]),
+    "weight decay": (lambda: pl.DSGD(weight_decay=-1.0), ["weight_decay is -1.0"]),
+    "steps": (lambda: pl.DiNNO(local_steps=0), ["local_steps is 0", "at least 1"]),
+    "momentum": (lambda: pl.CDMSGD(momentum=1.0), ["momentum is 1.0", "less than 1"]),
+    "omega": (lambda: pl.DMSGD(omega=1.5), ["omega is 1.5", "from 0 to 1"]),
+    "choice": (lambda: pl.DSGD(gradient_at="mixt"), ["'mixt'", "did you mean 'mixed'?"]),
+    "not elementwise": (
+        lambda: pl.DiNNO(optimizer=torch.optim.LBFGS), ["LBFGS", "cannot be the local", "Adam"],
+    ),
+    "mixing rows": (lambda: pl.Isolated(optimizer="adafactor"), ["Adafactor", "elementwise"]),
+    "unknown optimizer": (
+        lambda: pl.DiNNO(optimizer="adamm"), ["unknown optimizer 'adamm'", "did you mean 'adam'?"],
+    ),
+    "unknown option": (
+        lambda: pl.Isolated(optimizer="sgd", options={"momentun": 0.9}),
+        ["SGD takes no option 'momentun'", "did you mean 'momentum'?"],
+    ),
+    "unknown method": (
+        lambda: pl.algorithms.find("dinn"), ["unknown algorithm 'dinn'", "did you mean 'DiNNO'?"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("build", "words"), METHODS.values(), ids=METHODS)
+def test_methods(build, words):
+    with pytest.raises(ValueError, match=r".") as caught:
+        build()
+    told([str(caught.value)], *words)
+
+
+def test_two_wrong_hyper_parameters_are_told_together():
+    with pytest.raises(ValueError, match=r"beta is 1\.0.*omega is 2\.0"):
+        pl.DMSGD(beta=1.0, omega=2.0)
+
+
+# --- all at once --------------------------------------------------------------------------
+
+
+def test_all_mistakes_are_told_together(tmp_path):
+    (tmp_path / "run").write_text("")
+    found = problems(
+        task(data=[samples(3), samples(0), samples(3), samples(3)], batch_size=0),
+        graph=in_two_parts(), rounds=0, seed=-3, evaluate_every=0, dtype="half", engine="cloud",
+        device="tpu0", out=tmp_path / "run",
+    )  # fmt: skip
+    assert len(found) == 10
+    for words in (
+        "agent 1 is empty", "batch_size is 0", "rounds is 0", "evaluate_every is 0", "seed is -3",
+        "unknown engine 'cloud'", "unknown dtype 'half'", "unknown device 'tpu0'", "2 parts",
+        "is a file",
+    ):  # fmt: skip
+        told(found, words)
+
+
+def test_what_is_right_is_not_refused():
+    good = pl.Task(model=network, loss=cross_entropy, data=[samples(3)] * 4)
+    run = pl.train(good, pl.DSGD(), graphs.cycle(4), rounds=1, device="cpu")
+    assert run.rounds == 1

@@ -1,0 +1,322 @@
+"""The command line, as people type it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from peerlearn import cli, experiment, record
+from peerlearn.cli.list import Kind
+
+TINY = """
+name = "tiny"
+rounds = 6
+seeds = [0, 1]
+evaluate_every = 2
+[task]
+name = "quadratic"
+agents = 4
+[graph]
+name = "cycle"
+[[algorithms]]
+name = "DSGD"
+lr = 0.02
+[[algorithms]]
+name = "DSGD"
+label = "mixed"
+lr = 0.02
+gradient_at = "mixed"
+"""
+DIVERGES = '[[algorithms]]\nname = "DSGT"\nlr = 1e30\n'
+RUNS = [f"{label}/seed-{seed}" for label in ("DSGD", "mixed") for seed in (0, 1)]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """An own working folder with an experiment in it, and no color in what is printed."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}.items():
+        monkeypatch.setenv(name, value)
+    Path("tiny.toml").write_text(TINY)
+    return tmp_path
+
+
+def peerlearn(*words):
+    return CliRunner().invoke(cli.app, list(words), catch_exceptions=False)
+
+
+def numbers(folder):
+    """Everything measured in a run, but for the time it took."""
+    kept = record.read(folder)
+    return {"round": kept.rounds, **kept.history}
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(np.array_equal(one[k], other[k]) for k in one)
+
+
+# --- run, and what becomes of its folder ----------------------------------------------------------
+
+
+def test_run_writes_records_experiment_and_report():
+    result = peerlearn("run", "tiny.toml", "--set", "algorithms.mixed.lr=0.01")
+    assert result.exit_code == 0, result.output
+    assert "report: runs/tiny/report.html" in result.output
+    assert Path("runs/tiny/report.html").exists()
+    assert sorted(str(p.parent) for p in Path("runs").rglob("record.jsonl")) == sorted(
+        f"runs/tiny/{r}" for r in RUNS
+    )
+    described = json.loads(Path("runs/tiny/experiment.json").read_text())
+    assert [a["lr"] for a in described["algorithms"]] == [0.02, 0.01]
+    assert all(record.read(p.parent).finished for p in Path("runs").rglob("record.jsonl"))
+
+
+def test_all_methods_begin_at_the_same_network_and_see_the_same_data():
+    loaded = experiment.load("tiny.toml", ["task={name='digits', agents=4}", "rounds=1"])
+    experiment.run(loaded, "out")
+    for seed in (0, 1):
+        first = [numbers(f"out/{label}/seed-{seed}")["loss"][0] for label in ("DSGD", "mixed")]
+        assert np.array_equal(*first)
+    described = [record.read(f"out/DSGD/seed-{s}").start["task"]["partition_seed"] for s in (0, 1)]
+    assert described == [0, 1]
+
+
+def test_a_method_that_does_not_talk_gets_no_graph():
+    Path("tiny.toml").write_text(TINY + "[[algorithms]]\nname = 'Isolated'\n")
+    loaded = experiment.load("tiny.toml")
+    assert loaded.graph_of("DSGD") is not None
+    assert loaded.graph_of("Isolated") is None
+
+
+def test_a_folder_with_another_run_is_refused_unless_resumed():
+    loaded = experiment.load("tiny.toml")
+    assert experiment.run(loaded, "out").skipped == 0
+    before = Path("out/DSGD/seed-0/record.jsonl").read_bytes()
+    result = peerlearn("run", "tiny.toml", "--out", "out")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: out holds another run; ")
+    assert experiment.run(loaded, "out", resume=True).skipped == 4
+    assert Path("out/DSGD/seed-0/record.jsonl").read_bytes() == before
+
+
+def test_resuming_another_configuration_is_refused_before_anything_is_trained():
+    experiment.run(experiment.load("tiny.toml"), "out")
+    kept = {p: p.read_bytes() for p in Path("out").rglob("*") if p.is_file()}
+    result = peerlearn("run", "tiny.toml", "--out", "out", "--resume", "--set", "rounds=7")
+    assert result.exit_code == 2
+    assert "rounds was 6 and is now 7" in result.stderr
+    assert "error: and 1 more like these" in result.stderr
+    assert {p: p.read_bytes() for p in Path("out").rglob("*") if p.is_file()} == kept
+
+
+def test_resuming_with_another_method_and_seed_runs_only_those():
+    experiment.run(experiment.load("tiny.toml"), "out")
+    Path("tiny.toml").write_text(TINY + "[[algorithms]]\nname = 'DSGT'\n")
+    wider = experiment.load("tiny.toml", ["seeds=[0, 1, 2]"])
+    assert experiment.run(wider, "out", resume=True).skipped == 4
+    assert len(record.read_all("out")) == 9
+
+
+def test_a_method_that_diverges_does_not_keep_the_others_from_running():
+    Path("tiny.toml").write_text(TINY.replace("[[algorithms]]", DIVERGES + "[[algorithms]]", 1))
+    result = peerlearn("run", "tiny.toml", "--out", "out", "--set", "seeds=[0]")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: DSGT diverged in round ")
+    assert [r.finished for r in record.read_all("out")] == [False, True, True]
+    assert Path("out/report.html").exists()
+
+
+def test_progress_is_told_for_every_round_and_evaluation():
+    steps = []
+    experiment.run(experiment.load("tiny.toml", ["seeds=[5]"]), "out", progress=steps.append)
+    of_first = [s for s in steps if s.label == "DSGD"]
+    assert {s.seed for s in steps} == {5}
+    assert [s.round for s in of_first if s.evaluation is None] == [1, 2, 3, 4, 5, 6]
+    assert [s.round for s in of_first if s.evaluation is not None] == [0, 2, 4, 6]
+
+
+# --- Ctrl-C ---------------------------------------------------------------------------------------
+
+INTERRUPTED = """
+import os, signal, sys
+from peerlearn import cli, experiment
+
+def interrupt(step, count=[0]):
+    count[0] += 1
+    if step.label == "mixed" and step.round == 3 and step.evaluation is None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+begin = experiment.run
+experiment.run = lambda e, out, resume, progress: begin(e, out, resume, interrupt)
+sys.argv = ["peerlearn", *sys.argv[1:]]
+cli.main()
+"""
+
+
+def test_ctrl_c_leaves_a_checkpoint_and_resume_goes_on_to_the_same_numbers():
+    command = ["run", "tiny.toml", "--out", "a b", "--set", "seeds=[3]", "--set", "dtype=float64"]
+    found = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, *command], capture_output=True, text=True, timeout=100
+    )
+    assert found.returncode == 130, found.stderr
+    assert found.stderr.splitlines() == [
+        "stopped; go on with: peerlearn run tiny.toml --set 'seeds=[3]' --set dtype=float64 "
+        "--out 'a b' --resume"
+    ]
+    stopped = record.read("a b/mixed/seed-3")
+    assert stopped.events[-1] == {"kind": "stop", "round": 3, "reason": "interrupted"}
+    assert Path("a b/mixed/seed-3/checkpoint.safetensors").exists()
+    loaded = experiment.load("tiny.toml", ["seeds=[3]", "dtype=float64"])
+    assert experiment.run(loaded, "a b", resume=True).skipped == 1
+    experiment.run(loaded, "whole")
+    for label in ("DSGD", "mixed"):
+        assert same(numbers(f"a b/{label}/seed-3"), numbers(f"whole/{label}/seed-3"))
+
+
+def test_a_signal_at_any_moment_ends_with_130():
+    """From outside, with as many rounds as the test needs to be in the middle of them."""
+    command = ["run", "tiny.toml", "--out", "out", "--set", "rounds=1000000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "peerlearn", *command, "--set", "evaluate_every=1000"],
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    while not Path("out/DSGD/seed-0/checkpoint.safetensors").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert errors.startswith("stopped; go on with: peerlearn run tiny.toml ")
+    assert record.read("out/DSGD/seed-0").events[-1]["reason"] == "interrupted"
+
+
+# --- the other verbs ------------------------------------------------------------------------------
+
+
+def test_check_of_a_good_file_says_what_would_run():
+    result = peerlearn("check", "tiny.toml", "--set", "rounds=9")
+    assert result.exit_code == 0
+    assert result.stdout == (
+        "tiny.toml is fine: DSGD, mixed on quadratic with 4 agents over cycle, 9 rounds, "
+        "seeds 0, 1\n"
+    )
+    assert not Path("runs").exists()
+
+
+def test_check_of_a_bad_file_names_all_mistakes_and_trains_nothing():
+    Path("bad.toml").write_text(TINY.replace("0.02", "-1").replace('"cycle"', '"cicle"'))
+    result = peerlearn("check", "bad.toml", "--set", "engine=staked")
+    assert result.exit_code == 2
+    lines = result.stderr.splitlines()
+    assert [line.split(": ")[:2] for line in lines] == [
+        ["error", key] for key in ("engine", "graph.name", "algorithms[0].lr", "algorithms[1].lr")
+    ]
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("verb", ["check", "run"])
+@pytest.mark.parametrize(
+    ("name", "text"), [("none.toml", None), ("broken.toml", "a = ["), ("binary.toml", "\udcff")]
+)
+def test_a_file_that_cannot_be_read_is_one_line(verb, name, text):
+    if text is not None:
+        Path(name).write_bytes(text.encode(errors="surrogateescape"))
+    result = peerlearn(verb, name)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+    assert name in result.stderr
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    "words", [["--engine", "staked"], ["--device", "gpu"], ["--set", "rounds=-1"]], ids=str
+)
+def test_bad_options_of_run(words):
+    result = peerlearn("run", "tiny.toml", *words)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: {words[0].strip('-').replace('set', 'rounds')}: ")
+    assert not Path("runs").exists()
+
+
+def test_a_file_where_the_folder_should_be():
+    Path("out").write_text("")
+    result = peerlearn("run", "tiny.toml", "--out", "out")
+    assert result.exit_code == 2
+    assert result.stderr == "error: out is a file, expected a folder for the runs\n"
+
+
+def test_report_of_a_folder_without_runs():
+    Path("empty").mkdir()
+    result = peerlearn("report", "empty")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: empty holds no run")
+
+
+def test_report_of_a_folder_with_runs():
+    experiment.run(experiment.load("tiny.toml", ["seeds=[0]"]), "out")
+    result = peerlearn("report", "out")
+    assert (result.exit_code, result.stdout) == (0, "report: out/report.html\n")
+    assert "DSGD" in Path("out/report.html").read_text()
+
+
+@pytest.mark.parametrize("kind", [k for k in Kind if k is not Kind.experiments])
+def test_list_gives_every_entry_a_line(kind):
+    from peerlearn.cli.list import _entries
+
+    entries = dict(_entries(kind))
+    result = peerlearn("list", kind.value)
+    lines = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(entries)
+    assert all(len(line.split()) > 2 for line in lines)
+
+
+def test_list_experiments_shows_their_first_comment():
+    Path("experiments").mkdir()
+    Path("experiments/one.toml").write_text("# What it shows.\n# More.\n" + TINY)
+    result = peerlearn("list", "experiments")
+    assert result.stdout.split() == ["experiments/one.toml", "What", "it", "shows."]
+
+
+def test_list_experiments_where_there_are_none():
+    result = peerlearn("list", "experiments")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: no experiment file")
+
+
+def test_list_of_something_else():
+    result = peerlearn("list", "algoritms")
+    assert result.exit_code == 2
+    assert "algorithms" in result.stderr
+
+
+def test_reproduce_without_a_name_lists_them():
+    from peerlearn.reproduce import REPRODUCTIONS
+
+    result = peerlearn("reproduce")
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.stdout.splitlines()] == list(REPRODUCTIONS)
+
+
+def test_reproduce_of_an_unknown_name():
+    result = peerlearn("reproduce", "dinno-mnst")
+    assert result.exit_code == 2
+    assert "did you mean 'dinno-mnist'" in result.stderr
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["run", "--help"]], ids=str)
+def test_the_module_runs_as_a_command(words):
+    environment = {**os.environ, "PYTHONWARNINGS": "error"}
+    found = subprocess.run(
+        [sys.executable, "-m", "peerlearn", *words], capture_output=True, text=True,
+        env=environment, timeout=100,
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    assert "peerlearn" in found.stdout
+    assert found.stderr == ""

@@ -1,0 +1,216 @@
+"""Every method against its paper's equations, written agent by agent in NumPy.
+
+DiNNO and DSGT are from Yu et al. (2022), CDSGD is from Jiang et al. (2017), DMSGD from Balu et al.
+(2021).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from quadratics import SHAPES, TASK, iterates
+
+import peerlearn as pl
+from peerlearn import graphs
+from peerlearn.algorithms import ALGORITHMS
+from peerlearn.schedules import diminishing
+
+
+@dataclass
+class Problem:
+    """The same problem in NumPy."""
+
+    graph: object
+    rounds: int = 12
+
+    def __post_init__(self):
+        self.H, self.b = TASK.hessians.numpy(), TASK.optima.numpy()
+        self.x0 = TASK.first.numpy()
+        self.W = graphs.metropolis(self.graph).toarray()
+        self.neighbors = [sorted(self.graph[i]) for i in range(6)]
+
+    def gradient(self, i, x):
+        return self.H[i] @ (x - self.b[i])
+
+    def mixed(self, i, x):
+        return sum(self.W[i, j] * x[j] for j in range(6))
+
+
+def dsgd(p: Problem, alpha=0.05, mixed=False, rate=lambda k, alpha: alpha):
+    x = list(p.x0)
+    for k in range(p.rounds):
+        a = rate(k, alpha)
+        at = [p.mixed(i, x) if mixed else x[i] for i in range(6)]
+        x = [p.mixed(i, x) - a * p.gradient(i, at[i]) for i in range(6)]
+    return x
+
+
+def dsgt(p: Problem, alpha=0.05):
+    x = list(p.x0)
+    g = [p.gradient(i, x[i]) for i in range(6)]
+    y = list(g)
+    for _ in range(p.rounds):
+        moved = [x[j] - alpha * y[j] for j in range(6)]
+        x = [p.mixed(i, moved) for i in range(6)]
+        new = [p.gradient(i, x[i]) for i in range(6)]
+        y = [p.mixed(i, y) + new[i] - g[i] for i in range(6)]
+        g = new
+    return x
+
+
+def cdmsgd(p: Problem, kind, alpha=0.02, mu=0.7):
+    x, b = list(p.x0), [np.zeros(3)] * 6
+    for _ in range(p.rounds):
+        g = [p.gradient(i, x[i]) for i in range(6)]
+        b = [mu * b[i] + g[i] for i in range(6)]
+        step = b if kind == "polyak" else [g[i] + mu * b[i] for i in range(6)]
+        x = [p.mixed(i, x) - alpha * step[i] for i in range(6)]
+    return x
+
+
+def dmsgd(p: Problem, omega, alpha=0.05, beta=0.4, base="v"):
+    """Algorithm 1; with x_0 = x_1, and so v_0 = v_1."""
+    x = list(p.x0)
+    x_before, v_before = x, [p.mixed(i, x) for i in range(6)]
+    for _ in range(p.rounds):
+        v = [p.mixed(i, x) for i in range(6)]
+        delta = [
+            omega * (x[i] - x_before[i]) + (1 - omega) * (v[i] - v_before[i]) for i in range(6)
+        ]
+        start = v if base == "v" else x
+        new = [start[i] - alpha * p.gradient(i, x[i]) + beta * delta[i] for i in range(6)]
+        x_before, v_before, x = x, v, new
+    return x
+
+
+def heavy_ball(p: Problem, alpha=0.05, beta=0.4):
+    """x+ = Pi x - alpha g + beta (x - x_previous)."""
+    x = before = p.x0
+    for _ in range(p.rounds):
+        g = np.stack([p.gradient(i, x[i]) for i in range(6)])
+        x, before = p.W @ x - alpha * g + beta * (x - before), x
+    return x
+
+
+def momentum_on_consensus(p: Problem, alpha=0.05, beta=0.4):
+    """x+ = v - alpha g(x) + beta (v - v_previous), v = Pi x."""
+    x, before = p.x0, p.W @ p.x0
+    for _ in range(p.rounds):
+        v = p.W @ x
+        g = np.stack([p.gradient(i, x[i]) for i in range(6)])
+        x, before = v - alpha * g + beta * (v - before), v
+    return x
+
+
+def dinno(p: Problem, step, rho=0.5, inner=3):
+    """(4a) and ``inner`` primal steps on (4b); ``step(psi, g, memory)`` is the optimizer's."""
+    x, dual = list(p.x0), [np.zeros(3)] * 6
+    for _ in range(p.rounds):
+        dual = [
+            dual[i] + rho * sum(x[i] - x[j] for j in p.neighbors[i]) for i in range(6)
+        ]  # fmt: skip
+        new = []
+        for i in range(6):
+            psi, memory = x[i], {}
+            for _ in range(inner):
+                g = p.gradient(i, psi) + dual[i]
+                g = g + 2 * rho * sum(psi - (x[i] + x[j]) / 2 for j in p.neighbors[i])
+                psi = step(psi, g, memory)
+            new.append(psi)
+        x = new
+    return x
+
+
+def sgd_step(psi, g, memory):
+    return psi - 0.03 * g
+
+
+def adam_step(psi, g, memory):
+    t = memory["t"] = memory.get("t", 0) + 1
+    m = memory["m"] = 0.9 * memory.get("m", 0) + 0.1 * g
+    v = memory["v"] = 0.999 * memory.get("v", 0) + 0.001 * g**2
+    return psi - 0.03 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+
+
+def admm(p: Problem, rho=0.5):
+    x, dual = list(p.x0), [np.zeros(3)] * 6
+    for _ in range(p.rounds):
+        dual = [dual[i] + rho * sum(x[i] - x[j] for j in p.neighbors[i]) for i in range(6)]
+
+        def primal(i, x=x, dual=dual):
+            matrix, right = p.H[i].copy(), p.H[i] @ p.b[i] - dual[i]
+            for j in p.neighbors[i]:
+                matrix += 2 * rho * np.eye(3)
+                right = right + rho * (x[i] + x[j])
+            return np.linalg.solve(matrix, right)
+
+        x = [primal(i) for i in range(6)]
+    return x
+
+
+def alone(p: Problem, alpha=0.05):
+    x = list(p.x0)
+    for _ in range(p.rounds):
+        x = [x[i] - alpha * p.gradient(i, x[i]) for i in range(6)]
+    return x
+
+
+REFERENCES = {
+    "DSGD": (pl.DSGD(lr=0.05), dsgd),
+    "DSGD, gradient at the mixed point": (
+        pl.DSGD(lr=0.05, gradient_at="mixed"), lambda p: dsgd(p, mixed=True)
+    ),
+    "DSGT": (pl.DSGT(lr=0.05), dsgt),
+    "CDSGD": (pl.CDSGD(lr=0.05), dsgd),
+    "CDSGD, diminishing": (
+        pl.CDSGD(lr=diminishing(0.05, scale=5, power=0.8)),
+        lambda p: dsgd(p, rate=lambda k, a: a / (1 + k / 5) ** 0.8),
+    ),
+    "CDMSGD, Polyak": (
+        pl.CDMSGD(lr=0.02, momentum=0.7, kind="polyak"), lambda p: cdmsgd(p, "polyak")
+    ),
+    "CDMSGD, Nesterov": (pl.CDMSGD(lr=0.02, momentum=0.7), lambda p: cdmsgd(p, "nesterov")),
+    "DMSGD": (pl.DMSGD(lr=0.05, beta=0.4, omega=0.3), lambda p: dmsgd(p, 0.3)),
+    "DMSGD, omega = 1": (pl.DMSGD(lr=0.05, beta=0.4, omega=1.0), heavy_ball),
+    "DMSGD, omega = 0": (pl.DMSGD(lr=0.05, beta=0.4, omega=0.0), momentum_on_consensus),
+    "DMSGD, beta = 0": (pl.DMSGD(lr=0.05, beta=0.0), dsgd),
+    "DMSGD, consensus in the momentum": (
+        pl.DMSGD(lr=0.05, beta=0.4, omega=0.3, consensus="momentum"),
+        lambda p: dmsgd(p, 0.3, base="x"),
+    ),
+    "DiNNO, SGD": (
+        pl.DiNNO(rho=0.5, lr=0.03, local_steps=3, optimizer="sgd"), lambda p: dinno(p, sgd_step)
+    ),
+    "DiNNO, Adam": (pl.DiNNO(rho=0.5, lr=0.03, local_steps=3), lambda p: dinno(p, adam_step)),
+    "ConsensusADMM": (pl.ConsensusADMM(rho=0.5), admm),
+    "Isolated": (pl.Isolated(lr=0.05, optimizer="sgd"), alone),
+}  # fmt: skip
+
+
+def test_every_method_has_its_equations_here():
+    checked = {method.name for method, _ in REFERENCES.values()}
+    assert checked == {kind.__name__ for kind in ALGORITHMS if not kind.pools_data}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", REFERENCES)
+def test_equations_agent_by_agent(name, shape):
+    method, reference = REFERENCES[name]
+    problem = Problem(SHAPES[shape])
+    x = iterates(method, TASK, SHAPES[shape], problem.rounds)
+    np.testing.assert_allclose(x[-1], np.stack(reference(problem)), rtol=0, atol=1e-12)
+
+
+def test_dmsgd_without_momentum_is_cdsgd_bit_for_bit():
+    one = iterates(pl.DMSGD(lr=0.05, beta=0.0), TASK, SHAPES["star"], 30)
+    other = iterates(pl.CDSGD(lr=0.05), TASK, SHAPES["star"], 30)
+    assert (one == other).all()
+
+
+def test_centralized_is_gradient_descent_on_the_mean_loss():
+    x, H, b = TASK.first[0].numpy(), TASK.hessians.numpy(), TASK.optima.numpy()
+    for _ in range(20):
+        x = x - 0.1 * np.mean([H[i] @ (x - b[i]) for i in range(6)], axis=0)
+    method = pl.Centralized(lr=0.1, optimizer="sgd")
+    run = pl.train(TASK, method, rounds=20, dtype="float64", device="cpu")
+    np.testing.assert_allclose(run.theta[0].numpy(), x, rtol=0, atol=1e-12)

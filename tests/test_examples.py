@@ -1,0 +1,88 @@
+"""The examples and the Python of the documents run; what the documents point to is there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+TIMEOUT_S = 110
+
+
+def run(script: Path, folder: Path) -> str:
+    """Run a script on one core in an empty folder; what it printed.
+
+    Warnings are errors, and the folder must stay empty.
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "error", script],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not list(folder.iterdir()), "wrote outside of a temporary folder"
+    return done.stdout
+
+
+def python_of(document: Path) -> str:
+    """All fenced Python of a document, as one script.
+
+    The document on contributing shows a file of the package, whose relative imports are made
+    absolute here.
+    """
+    blocks = re.findall(r"^```python\n(.*?)^```", document.read_text("utf-8"), re.S | re.M)
+    return "\n".join(blocks).replace("from ..", "from peerlearn.")
+
+
+def run_python_of(document: Path, folder: Path) -> str:
+    code = python_of(document)
+    assert code, f"{document.name} has no Python block"
+    script, empty = folder / "script.py", folder / "empty"
+    script.write_text(code, encoding="utf-8")
+    empty.mkdir()
+    return run(script, empty)
+
+
+def links_of(document: Path) -> list[str]:
+    """The files a document points to, as written there."""
+    found = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", document.read_text("utf-8"))
+    return [link for link in found if "://" not in link]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_example(example: Path, tmp_path: Path) -> None:
+    assert run(example, tmp_path).strip(), "an example says what came out"
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/choosing.md"])
+def test_python_in_documents(name: str, tmp_path: Path) -> None:
+    run_python_of(ROOT / name, tmp_path)
+
+
+def test_the_readme_keeps_its_promise(tmp_path: Path) -> None:
+    """Ten digits, each known to one agent: the README's agents read all of them."""
+    printed = run_python_of(ROOT / "README.md", tmp_path)
+    mean, worst = map(float, re.findall(r"([\d.]+)%", printed))
+    assert mean >= worst > 85
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_point_to_files(document: Path) -> None:
+    missing = [link for link in links_of(document) if not (document.parent / link).exists()]
+    assert not missing
+
+
+def test_the_readme_shows_code_early() -> None:
+    lines = (ROOT / "README.md").read_text("utf-8").splitlines()
+    assert lines.index("## Install") < 20
+    assert lines.index("```python") < 30

@@ -1,0 +1,174 @@
+"""The record: one JSON object a line, readable however it was cut short."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from helpers import classification
+
+import peerlearn as pl
+from peerlearn import record
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The folder of a finished run, evaluated after rounds 0, 2, 4, 5."""
+    folder = tmp_path_factory.mktemp("run")
+    pl.train(
+        classification(), pl.DSGD(), pl.graphs.cycle(4), rounds=5, evaluate_every=2, seed=7,
+        out=folder, label="mine", device="cpu",
+    )  # fmt: skip
+    return folder
+
+
+def lines(folder):
+    text = (folder / record.FILE_NAME).read_text().splitlines()
+    return [json.loads(line, parse_constant=pytest.fail) for line in text]
+
+
+def test_schema(written):
+    start, *evaluations, end = lines(written)
+    assert start["kind"] == "start"
+    assert start["schema"] == record.SCHEMA
+    named = {"algorithm": "DSGD", "label": "mine", "agents": 4, "parameters": 43, "rounds": 5}
+    assert {k: start[k] for k in named} == named
+    assert (start["seed"], start["dtype"], start["device"]) == (7, "float32", "cpu")
+    assert start["settings"]["lr"] == {"schedule": "decaying", "start": 0.1, "mu": 0.001}
+    assert start["task"]["samples"] == {"fewest": 6, "most": 6, "total": 24}
+    assert start["graph"]["edges"] == [[0, 1], [0, 3], [1, 2], [2, 3]]
+    assert start["gradients"] == "loop: asked for"
+    assert start["versions"]["torch"] == torch.__version__
+    assert [e["round"] for e in evaluations] == [0, 2, 4, 5]
+    for evaluation in evaluations:
+        assert evaluation["kind"] == "evaluation"
+        assert {len(v) for v in evaluation["measures"].values()} == {4}
+        assert set(evaluation["seconds"]) == {"gradient", "exchange", "evaluation", "total"}
+    assert end == {"kind": "end", "round": 5}
+
+
+def test_the_measures_of_the_contract_are_all_there(written):
+    assert set(record.read(written).history) == {
+        "loss", "train_loss", "consensus_error", "consensus_error_normalized",
+        "gradient_evaluations", "messages_sent", "bytes_sent", "messages_received",
+        "bytes_received",
+    }  # fmt: skip
+
+
+def test_reading_gives_what_was_measured(written):
+    run = pl.train(
+        classification(), pl.DSGD(), pl.graphs.cycle(4), rounds=5, evaluate_every=2, seed=7,
+        device="cpu",
+    )  # fmt: skip
+    found = record.read(written)
+    assert (found.label, found.seed, found.finished, found.folder) == ("mine", 7, True, written)
+    assert found.rounds.tolist() == [0, 2, 4, 5]
+    for name, values in run.history.items():
+        np.testing.assert_array_equal(found.history[name], values)
+        np.testing.assert_array_equal(found.final[name], values[-1])
+    assert all((np.diff(s) >= 0).all() for s in found.seconds.values())
+
+
+def test_a_record_cut_anywhere_reads_as_far_as_it_goes(written, tmp_path):
+    whole = (written / record.FILE_NAME).read_bytes()
+    ends = [i + 1 for i, byte in enumerate(whole) if byte == ord("\n")]
+    path = tmp_path / record.FILE_NAME
+    full = record.read(written)
+    near = {e + d for e in ends for d in (-2, -1, 0, 1)} & set(range(len(whole) + 1))
+    for cut in sorted({*range(0, len(whole), 37), *near}):
+        path.write_bytes(whole[:cut])
+        complete = sum(cut >= e - 1 for e in ends)  # only the newline may be missing
+        if complete == 0:
+            with pytest.raises(ValueError, match="holds no run"):
+                record.read(path)
+            continue
+        found = record.read(path)
+        count = min(complete - 1, 4)
+        assert found.rounds.tolist() == full.rounds[:count].tolist()
+        assert found.finished == (complete == 6)
+        for name, values in found.history.items():
+            np.testing.assert_array_equal(values, full.history[name][:count])
+
+
+def test_a_record_cut_anywhere_can_be_written_on(written, tmp_path):
+    whole = (written / record.FILE_NAME).read_bytes()
+    path = tmp_path / record.FILE_NAME
+    begin = whole.index(b"\n") + 1
+    for cut in range(begin - 1, len(whole), 211):
+        path.write_bytes(whole[:cut])
+        before = record.read(path).rounds.tolist()
+        record.cut(path, 2)
+        recorder = record.Recorder(path)
+        recorder.write("evaluation", round=9, measures={"loss": [1.0] * 4}, seconds={})
+        recorder.close()
+        assert record.read(path).rounds.tolist() == [k for k in before if k <= 2] + [9]
+
+
+def test_damage_in_the_middle_is_told(written, tmp_path):
+    path = tmp_path / record.FILE_NAME
+    first, second, *rest = (written / record.FILE_NAME).read_text().splitlines(keepends=True)
+    path.write_text("".join([first, second[:20] + "\n", *rest]))
+    with pytest.raises(ValueError, match=r"is damaged: .* is not JSON"):
+        record.read(path)
+
+
+def test_another_schema_is_refused(written, tmp_path):
+    path = tmp_path / record.FILE_NAME
+    path.write_text((written / record.FILE_NAME).read_text().replace('"schema": 1', '"schema": 99'))
+    with pytest.raises(ValueError, match="schema 99, expected 1"):
+        record.read(path)
+
+
+def test_cutting_keeps_the_rounds_that_are_not_run_again(written, tmp_path):
+    path = tmp_path / record.FILE_NAME
+    for round, kept in ((5, [0, 2, 4, 5]), (4, [0, 2, 4]), (3, [0, 2]), (0, [0])):
+        path.write_bytes((written / record.FILE_NAME).read_bytes())
+        left = record.cut(path, round)
+        assert [x["kind"] for x in left] == ["start"] + ["evaluation"] * len(kept)
+        found = record.read(path)
+        assert found.rounds.tolist() == kept
+        assert not found.finished
+        assert left == lines(tmp_path)
+
+
+def test_numbers_that_are_not_finite_are_null_on_disk_and_nan_when_read(tmp_path):
+    recorder = record.Recorder(tmp_path / record.FILE_NAME)
+    recorder.write("start", schema=1, label="x", seed=0)
+    values = [1.5, math.nan, math.inf]
+    for k, loss in enumerate((values, np.array(values), torch.tensor(values))):
+        recorder.write("evaluation", round=k, measures={"loss": loss}, seconds={})
+    recorder.close()
+    assert [x["measures"]["loss"] for x in lines(tmp_path)[1:]] == [[1.5, None, None]] * 3
+    found = record.read(tmp_path)
+    np.testing.assert_array_equal(found.history["loss"], [[1.5, math.nan, math.nan]] * 3)
+
+
+def test_a_measure_that_comes_late_is_nan_before():
+    start = {"kind": "start", "label": "x", "seed": 0}
+    rows = [
+        {"kind": "evaluation", "round": k, "measures": m, "seconds": {}}
+        for k, m in enumerate([{"a": [1, 2]}, {"a": [3, 4], "b": [5, 6]}])
+    ]
+    found = record.from_lines([start, *rows])
+    np.testing.assert_array_equal(found.history["b"], [[math.nan, math.nan], [5, 6]])
+
+
+def test_a_line_is_on_disk_as_soon_as_it_is_written(tmp_path):
+    recorder = record.Recorder(tmp_path / record.FILE_NAME)
+    recorder.write("start", schema=1, label="x", seed=0)
+    assert record.read(tmp_path).label == "x"
+    recorder.close()
+
+
+def test_all_runs_below_a_folder_in_the_order_of_their_beginning(tmp_path):
+    for name in ("b", "a", "c"):
+        pl.train(
+            classification(), pl.Isolated(), rounds=1, out=tmp_path / name, label=name, device="cpu"
+        )
+    assert [r.label for r in record.read_all(tmp_path)] == ["b", "a", "c"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"holds no run: no record\.jsonl"):
+        record.read_all(tmp_path / "empty")

@@ -1,0 +1,350 @@
+"""The loop: what a run gives back, when it evaluates, who may watch and stop it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+
+import numpy as np
+import pytest
+import torch
+from helpers import (
+    METHODS,
+    classification,
+    graph_for,
+    hosted,
+    needs_quadratic,
+    network,
+    recorded,
+    same_history,
+    samples,
+    with_batch_norm,
+    with_everything,
+)
+from torch.nn.functional import cross_entropy
+from torch.utils.data import Dataset
+
+import peerlearn as pl
+from peerlearn.checkpoint import FILE_NAME as CHECKPOINT
+from peerlearn.checkpoint import load
+from peerlearn.errors import Diverged
+
+
+def train(task=None, algorithm=None, graph=None, **options):
+    task, algorithm = task or classification(), algorithm or pl.DSGD()
+    graph = graph_for(algorithm, task.agents) if graph is None else graph
+    return pl.train(task, algorithm, graph, **{"rounds": 6, "device": "cpu", **options})
+
+
+# --- what a run gives back ----------------------------------------------------------------
+
+
+def test_a_run_has_networks_measures_and_models():
+    run = train(classification(model=with_batch_norm), evaluate_every=2, dtype="float64")
+    assert run.theta.shape == (4, 53)
+    assert run.theta.dtype == torch.float64
+    assert run.rounds == 6
+    assert run.record.rounds.tolist() == [0, 2, 4, 6]
+    inputs, targets = samples(10, 99)
+    for agent in range(4):
+        model = run.model(agent)
+        assert not model.training
+        loss = cross_entropy(model(inputs), targets).item()
+        assert run.final["loss"][agent] == pytest.approx(loss, abs=1e-12)
+        own_inputs, own_targets = samples(6, agent)
+        own = cross_entropy(model(own_inputs), own_targets).item()
+        assert run.history["train_loss"][-1, agent] == pytest.approx(own, abs=1e-12)
+
+
+def test_a_model_is_a_copy():
+    run = train()
+    kept = run.theta.clone()
+    model, other = run.model(0), run.model(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert torch.equal(run.theta, kept)
+    assert torch.equal(torch.cat([p.flatten() for p in other.parameters()]), kept[1])
+
+
+def test_quadratics_have_no_modules():
+    run = train(pl.tasks.quadratic(4, 3), pl.ConsensusADMM())
+    with pytest.raises(TypeError, match=r"rows of run\.theta"):
+        run.model(0)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_every_method_trains_and_repeats_to_the_bit(method):
+    task = pl.tasks.quadratic(4, 3) if needs_quadratic(method) else classification()
+    first, second = (train(task, method(), seed=3) for _ in range(2))
+    assert torch.equal(first.theta, second.theta)
+    same_history(first, second)
+    rows = 1 if method.pools_data else 4
+    assert first.theta.shape[0] == rows
+    assert not torch.equal(first.theta, hosted(task, seed=3, dtype=torch.float32).initial()[:rows])
+    assert first.final["loss"].shape == (rows,)
+
+
+def test_seeds_change_the_run():
+    assert not torch.equal(train(seed=0).theta, train(seed=1).theta)
+
+
+def test_the_global_generator_is_left_as_it_was():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first = train(classification(model=with_everything))
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(6)
+    assert torch.equal(train(classification(model=with_everything)).theta, first.theta)
+
+
+def test_counting_raw_data_draws_nothing_from_the_global_generator():
+    class Noise(Dataset):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            return torch.randn(4), index
+
+    before = torch.get_rng_state()
+    run = train(classification(data=[Noise()] * 4), pl.Centralized(), rounds=1)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert run.final["bytes_sent"].tolist() == [3 * (4 * 4 + 8)] * 4
+
+
+def test_a_task_is_not_changed_by_training():
+    model = network()
+    kept = [p.detach().clone() for p in model.parameters()]
+    task = classification(model=model)
+    first, second = train(task), train(task)
+    assert torch.equal(first.theta, second.theta)
+    assert all(torch.equal(p, k) for p, k in zip(model.parameters(), kept, strict=True))
+
+
+def test_writing_changes_no_number(tmp_path):
+    silent, written = train(), train(out=tmp_path)
+    assert torch.equal(silent.theta, written.theta)
+    same_history(silent, written)
+    for name, values in recorded(tmp_path).items():
+        np.testing.assert_array_equal(values, {"rounds": [0, 1, 2, 3, 4, 5, 6]}.get(
+            name, written.history.get(name)
+        ))  # fmt: skip
+
+
+def test_threads_other_than_the_main_one_can_train():
+    found = []
+    thread = threading.Thread(target=lambda: found.append(train().theta))
+    thread.start()
+    thread.join()
+    assert torch.equal(found[0], train().theta)
+
+
+# --- measures -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "each_round", "at_start"),
+    [
+        (pl.DSGD(), 1, 0),
+        (pl.DSGT(), 1, 1),
+        (pl.DiNNO(local_steps=3), 3, 0),
+        (pl.Isolated(local_steps=2), 2, 0),
+        (pl.Centralized(), 1, 0),
+    ],
+    ids=lambda x: getattr(x, "name", None),
+)
+def test_gradient_evaluations(algorithm, each_round, at_start):
+    run = train(algorithm=algorithm, evaluate_every=2)
+    counts = run.history["gradient_evaluations"]
+    expected = at_start + each_round * np.array([0, 2, 4, 6])
+    assert (counts == expected[:, None]).all()
+
+
+def test_consensus_errors_are_distances_to_the_mean():
+    run = train(dtype="float64")
+    theta = run.theta.numpy()
+    expected = np.linalg.norm(theta - theta.mean(axis=0), axis=1)
+    np.testing.assert_allclose(run.final["consensus_error"], expected, rtol=1e-12)
+    unit = theta / np.linalg.norm(theta, axis=1, keepdims=True)
+    expected = np.linalg.norm(unit - unit.mean(axis=0), axis=1)
+    np.testing.assert_allclose(run.final["consensus_error_normalized"], expected, rtol=1e-12)
+    assert (run.history["consensus_error"][0] == 0).all()
+
+
+def test_mixed_buffers_are_mixed_with_the_weights_of_the_round():
+    task = classification((4, 6, 8), with_batch_norm, buffers="mixed", batch_size=None)
+    graph = pl.graphs.path(3)
+    run = train(task, graph=graph, rounds=1, dtype="float64")
+    local = hosted(task)
+    local.gradient(local.initial())
+    mixed = torch.from_numpy(pl.graphs.metropolis(graph).toarray()) @ local.buffers
+    for agent in range(3):
+        found = dict(run.model(agent).named_buffers())
+        assert int(found["1.num_batches_tracked"]) == 1
+        rows = torch.cat([found["1.running_mean"], found["1.running_var"]])
+        torch.testing.assert_close(rows, mixed[agent], rtol=0, atol=1e-14)
+
+
+# --- when, and who watches ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rounds", "every", "expected"),
+    [
+        (5, 2, [0, 2, 4, 5]),
+        (4, 2, [0, 2, 4]),
+        (3, 7, [0, 3]),
+        (1, 1, [0, 1]),
+        (40, None, list(range(0, 41, 2))),
+        (3, None, [0, 1, 2, 3]),
+    ],
+)
+def test_evaluations_at_the_start_the_end_and_in_between(rounds, every, expected):
+    seen = []
+    run = train(rounds=rounds, evaluate_every=every, callback=lambda e: seen.append(e["round"]))
+    assert run.record.rounds.tolist() == seen == expected
+
+
+def test_how_often_is_evaluated_changes_no_number():
+    assert torch.equal(
+        train(classification(model=with_everything), evaluate_every=1).theta,
+        train(classification(model=with_everything), evaluate_every=6).theta,
+    )
+
+
+def test_a_callback_sees_each_evaluation():
+    seen = []
+    run = train(evaluate_every=3, callback=seen.append)
+    assert [e["round"] for e in seen] == [0, 3, 6]
+    for k, evaluation in enumerate(seen):
+        assert evaluation["seconds"]["total"] > 0
+        for name, values in evaluation["measures"].items():
+            np.testing.assert_array_equal(values, run.history[name][k])
+
+
+@pytest.mark.parametrize("stop", [0, 4, 6])
+def test_a_callback_can_stop_the_run(stop, tmp_path):
+    run = train(evaluate_every=2, out=tmp_path, callback=lambda e: e["round"] == stop)
+    assert run.rounds == stop
+    assert run.record.rounds.tolist() == list(range(0, stop + 1, 2))
+    assert torch.equal(run.theta, train(rounds=6, callback=lambda e: e["round"] == stop,
+                                        evaluate_every=2).theta)  # fmt: skip
+    assert load(tmp_path / CHECKPOINT).round == stop
+    last = run.record.events[-1]
+    assert last["kind"] == ("end" if stop == 6 else "stop")
+    assert pl.record.read(tmp_path).finished == (stop == 6)
+    resumed = train(evaluate_every=2, out=tmp_path, resume=True)
+    assert torch.equal(resumed.theta, train(evaluate_every=2).theta)
+
+
+def test_progress_is_told_after_each_round():
+    seen = []
+    train(rounds=4, on_round=seen.append)
+    assert seen == [1, 2, 3, 4]
+
+
+def test_checkpoints_come_as_often_as_asked(tmp_path):
+    rounds = []
+    train(
+        rounds=6, evaluate_every=4, checkpoint_every=2, out=tmp_path,
+        on_round=lambda _: rounds.append(load(tmp_path / CHECKPOINT).round),
+    )  # fmt: skip
+    assert rounds == [0, 2, 2, 4, 4, 6]
+
+
+# --- signals ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_cleanly_with_a_checkpoint(number, tmp_path):
+    before = signal.getsignal(number)
+
+    def strike(done):
+        if done == 3:
+            signal.raise_signal(number)
+
+    with pytest.raises(KeyboardInterrupt, match="after round 3"):
+        train(out=tmp_path, evaluate_every=6, on_round=strike)
+    assert signal.getsignal(number) is before
+    assert load(tmp_path / CHECKPOINT).round == 3
+    text = (tmp_path / "record.jsonl").read_text().splitlines()[-1]
+    assert json.loads(text) == {"kind": "stop", "round": 3, "reason": "interrupted"}
+    resumed, whole = train(out=tmp_path, evaluate_every=6, resume=True), train(evaluate_every=6)
+    assert torch.equal(resumed.theta, whole.theta)
+    same_history(resumed, whole)
+
+
+def test_a_second_signal_does_not_wait_for_the_round(tmp_path):
+    reached = []
+
+    def strike(done):
+        signal.raise_signal(signal.SIGINT)
+        reached.append("first")
+        signal.raise_signal(signal.SIGINT)
+        reached.append("second")
+
+    with pytest.raises(KeyboardInterrupt):
+        train(out=tmp_path, on_round=strike)
+    assert reached == ["first"]
+
+
+def test_without_a_folder_a_signal_still_ends_the_run():
+    with pytest.raises(KeyboardInterrupt, match="after round 1"):
+        train(on_round=lambda _: signal.raise_signal(signal.SIGINT))
+
+
+# --- divergence ---------------------------------------------------------------------------
+
+
+def poisoned(agent=2):
+    """A task in which one agent's data hold a NaN."""
+    data = [samples(6, seed=a) for a in range(4)]
+    data[agent][0][0, 0] = float("nan")
+    return classification(data=data, batch_size=None)
+
+
+@pytest.mark.parametrize("algorithm", [pl.Isolated(), pl.DSGD(), pl.DiNNO()], ids=lambda a: a.name)
+def test_a_loss_that_is_nan_names_method_round_and_agent(algorithm, tmp_path):
+    with pytest.raises(Diverged, match="loss of agent 2 is NaN") as caught:
+        train(poisoned(), algorithm, out=tmp_path, label="mine")
+    error = caught.value
+    assert (error.method, error.round, error.agents) == ("mine", 1, [2])
+    assert "round 1" in str(error)
+    last = json.loads((tmp_path / "record.jsonl").read_text().splitlines()[-1])
+    assert last == {"kind": "stop", "round": 1, "reason": str(error)}
+    kept = load(tmp_path / CHECKPOINT)
+    assert kept.round == 0
+    assert kept.state["theta"].isfinite().all()
+
+
+def test_a_gradient_that_is_nan_at_the_start_is_found_before_any_checkpoint(tmp_path):
+    with pytest.raises(Diverged, match="round 0: the tracker of agent 2 is NaN"):
+        train(poisoned(), pl.DSGT(), out=tmp_path)
+    assert not (tmp_path / CHECKPOINT).exists()
+
+
+@pytest.mark.parametrize("method", [pl.DSGD, pl.DSGT, pl.CDMSGD], ids=lambda m: m.__name__)
+def test_parameters_that_grow_without_bound_leave_the_last_good_checkpoint(method, tmp_path):
+    task = pl.tasks.quadratic(4, 3)
+    with pytest.raises(Diverged, match="smaller learning rate") as caught:
+        train(task, method(lr=100.0), rounds=500, evaluate_every=2, out=tmp_path)
+    assert caught.value.method == method.__name__
+    assert set(caught.value.agents) <= set(range(4))
+    kept = load(tmp_path / CHECKPOINT)
+    assert 0 < kept.round < caught.value.round
+    assert all(v.isfinite().all() for v in kept.state.values())
+    assert pl.record.read(tmp_path).rounds[-1] == kept.round
+
+
+def test_a_checkpoint_that_would_not_be_finite_is_not_written(tmp_path):
+    def strike(done):
+        signal.raise_signal(signal.SIGINT)
+
+    class Broken(pl.DSGD):
+        def round(self, s, learner, links):
+            return s._replace(theta=super().round(s, learner, links).theta * float("nan"))
+
+    with pytest.raises(Diverged, match="parameters of agents 0, 1, 2, 3"):
+        train(algorithm=Broken(), evaluate_every=6, out=tmp_path, on_round=strike)
+    assert load(tmp_path / CHECKPOINT).round == 0
