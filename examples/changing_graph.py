@@ -11,7 +11,7 @@ import numpy as np
 
 import peerlearn as pl
 
-AGENTS, ROUNDS, RADIUS = 10, 200, 1.0
+AGENTS, ROUNDS, RADIUS = 10, 120, 1.0
 
 
 def positions(round: int) -> np.ndarray:
@@ -37,11 +37,11 @@ def main() -> None:
         "cycle, 30 % of the links fail": pl.graphs.link_failures(ring, p=0.3),
         "moving agents": moving,
     }
-    task = pl.tasks.digits(agents=AGENTS, partition="by_class")
+    task = pl.tasks.digits(agents=AGENTS, partition="by_class", gradients="vmap")
     print(f"{'accuracy: mean (worst agent)':>32}  {'DiNNO':>15}  {'DSGD':>15}")
     for name, graph in graphs.items():
         cells = []
-        for method in (pl.DiNNO(rho=0.1), pl.DSGD(lr=0.1)):
+        for method in (pl.DiNNO(rho=0.5), pl.DSGD(lr=0.5)):
             run = pl.train(task, method, graph, rounds=ROUNDS, evaluate_every=ROUNDS)
             accuracy = run.final["accuracy"]
             cells.append(f"{accuracy.mean():.1%} ({accuracy.min():.1%})")

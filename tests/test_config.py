@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from peerlearn import experiment
 from peerlearn.algorithms import ALGORITHMS, DSGD
 from peerlearn.config import parse
+from peerlearn.describe import settings_of
 from peerlearn.experiment import load, problems
 from peerlearn.graphs import SCHEDULES, TOPOLOGIES, WEIGHTS, GraphSchedule
 from peerlearn.schedules import SCHEDULES as RATES
 from peerlearn.schedules import Schedule
-from peerlearn.setup import settings_of
 from peerlearn.tables import describe, in_toml, options_model
 from peerlearn.tasks import TASKS
 

@@ -88,7 +88,6 @@ def _start(
         "device": "cpu",
         "gradients": "vmap: 1.3 ms against 2.2 ms with the loop",
         "versions": {"peerlearn": "0.1.0", "torch": "2.13.0", "python": "3.12.3"},
-        "experiment": {"task": {"name": "digits"}, "rounds": rounds},
     }
 
 
@@ -220,8 +219,10 @@ def test_what_is_written_is_escaped(tmp_path: Path) -> None:
     start, *rest = lines(label=NAUGHTY)
     start |= {"task": {"name": NAUGHTY}, "settings": {NAUGHTY: NAUGHTY}, "gradients": NAUGHTY}
     start["graph"]["name"] = start["graph"]["schedule"] = NAUGHTY
-    start["experiment"] = {NAUGHTY: "</pre><script>"}
-    seen = outline(write(tmp_path, [start, *rest]))
+    folder = write(tmp_path, [start, *rest])
+    (tmp_path / "experiment.json").write_text("</pre><script>")
+    seen = outline(folder)
+    assert "</pre><script>" in seen.words
     assert not {"script", "b"} & set(seen.tags)
     assert seen.words.count(NAUGHTY) >= 4  # table, two cards, runs: as it was typed
     assert "49" not in seen.words

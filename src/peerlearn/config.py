@@ -23,11 +23,13 @@ from pydantic import AfterValidator, BaseModel, Field
 from . import graphs
 from .algorithm import Algorithm
 from .algorithms import ALGORITHMS, ALIASES, find
+from .checks import find_device
+from .describe import settings_of
 from .engines import ENGINES
 from .errors import ConfigurationError, nearest
 from .graphs import SCHEDULES, TOPOLOGIES, GraphSchedule
 from .graphs.topologies import SIZED
-from .setup import find_device, prepare, settings_of
+from .setup import prepare
 from .tables import STRICT, Problem, at_key, checked, join, options_model
 from .tasks import TASKS, BaseTask, Task, images
 

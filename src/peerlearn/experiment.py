@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from . import record
 from .config import Experiment, parse
 from .errors import ConfigurationError, Diverged, nearest
+from .report.page import EXPERIMENT as FILE_NAME
 from .setup import prepare
 from .tables import Problem
 from .tasks import BaseTask
@@ -23,7 +24,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-FILE_NAME = "experiment.json"
 NAMED = 3  # runs of another configuration in an error, for they mostly differ in the same
 
 __all__ = ["FILE_NAME", "Experiment", "Outcome", "Step", "load", "problems", "run"]

@@ -17,7 +17,7 @@ class Learner(ABC):
     """
 
     agents: Sequence[int]  # the numbers of the agents whose losses live here
-    losses: Tensor | None = None  # (A,) mean minibatch losses of the last gradient, where known
+    losses: Tensor | None = None  # (A,) each agent's latest mean minibatch loss, where known
     rates: Tensor | None = None  # (P,) multipliers of the learning rate, None where all are one
     note: str = ""  # how gradients are computed, and why; written into the record
 
@@ -26,7 +26,10 @@ class Learner(ABC):
         """The first networks (A, P), one row per agent."""
 
     def begin_round(self, theta: Tensor, round: int) -> None:
-        """Told before each round: a stream advances, agents move, experience is collected."""
+        """Told before each round: a stream advances, agents move, experience is collected.
+
+        The first call, before the algorithm starts, has round -1.
+        """
 
     @abstractmethod
     def gradient(self, theta: Tensor, agents: Sequence[int] | None = None) -> Tensor:

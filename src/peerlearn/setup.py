@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import platform
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +16,24 @@ from . import checkpoint as checkpoints
 from . import graphs, record
 from .algorithm import Algorithm, Needs
 from .checkpoint import Checkpoint
+from .checks import (
+    find_device,
+    find_dtype,
+    folder_problems,
+    graph_problems,
+    name_problems,
+    number_problems,
+    require_kinds,
+    seed_problems,
+)  # fmt: skip
+from .describe import describe_graph, digest, settings_of, versions
 from .engines import ENGINES
-from .errors import ConfigurationError, nearest
-from .graphs import GraphSchedule, spectrum
+from .errors import ConfigurationError
+from .graphs import GraphSchedule
 from .learner import Learner
 from .links import Traffic
 from .measure import Clock
 from .tasks import BaseTask
-
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 @dataclass
@@ -88,6 +94,11 @@ class Setup:
             traffic.bytes_sent += np.array(self.task.data_bytes(), np.int64)
 
     @property
+    def mixing_rule(self) -> graphs.Rule | None:
+        """What turns a graph into weights; None for methods that do not talk."""
+        return graphs.as_rule(self.weights) if self.algorithm.communicates else None
+
+    @cached_property
     def configuration(self) -> dict[str, Any]:
         """What a checkpoint must agree with to be resumed."""
         return {
@@ -96,8 +107,8 @@ class Setup:
             "task": self.task.describe(),
             "agents": self.task.agents,
             "parameters": self.learner.initial().shape[1],
-            "graph": self._describe_graph(),
-            "weights": self.weights if isinstance(self.weights, str) else _digest(self.weights),
+            "graph": describe_graph(self.schedule, self.mixing_rule),
+            "weights": self.weights if isinstance(self.weights, str) else digest(self.weights),
             "rounds": self.rounds,
             "seed": self.seed,
             "dtype": str(self.dtype).removeprefix("torch."),
@@ -114,27 +125,6 @@ class Setup:
             "gradients": self.learner.note,
             "versions": versions(),
         }
-
-    def _describe_graph(self) -> dict[str, Any] | None:
-        if self.schedule is None:
-            return None
-        if not isinstance(self.schedule, graphs.static):
-            return _describe_schedule(self.schedule)
-        graph = self.schedule.graph
-        found = {
-            "agents": len(graph),
-            "name": graph.graph.get("name", ""),
-            "edges": _edges(graph),
-            "fiedler_value": round(spectrum.fiedler_value(graph), 9),
-            "schedule": None,
-        }
-        positions = nx.get_node_attributes(graph, "position")
-        if positions:
-            found["positions"] = [[float(x) for x in positions[i]] for i in range(len(graph))]
-        if self.algorithm.communicates:
-            mixing = graphs.as_rule(self.weights)(graph)
-            found["spectral_gap"] = round(float(spectrum.spectral_gap(mixing)), 9)
-        return found
 
 
 def prepare(
@@ -159,13 +149,13 @@ def prepare(
     Raises:
         ConfigurationError: with every mistake found.
     """
-    _check_kinds(task, algorithm)
-    problems = [*task.problems(), *_number_problems(rounds, evaluate_every, checkpoint_every)]
-    problems += _seed_problems(seed)
-    problems += _name_problems(engine, dtype, device)
-    problems += _graph_problems(task, algorithm, graph, weights)
+    require_kinds(task, algorithm)
+    problems = [*task.problems(), *number_problems(rounds, evaluate_every, checkpoint_every)]
+    problems += seed_problems(seed)
+    problems += name_problems(engine, dtype, device)
+    problems += graph_problems(task, algorithm, graph, weights)
     folder = Path(out) if out is not None else None
-    problems += _folder_problems(folder, resume)
+    problems += folder_problems(folder, resume)
     if problems:
         raise ConfigurationError(problems)
     every = evaluate_every or max(1, rounds // 20)
@@ -218,208 +208,5 @@ def _check_same(path: Path, kept: dict[str, Any], setup: Setup) -> None:
         )
 
 
-def _check_kinds(task: Any, algorithm: Any) -> None:
-    """Without a task and an algorithm nothing else can be checked."""
-    given = (
-        ("task", task, BaseTask, "peerlearn.tasks.digits()"),
-        ("algorithm", algorithm, Algorithm, "peerlearn.DSGD()"),
-    )
-    found = [
-        f"{name} is {value!r}, expected one such as {example}"
-        for name, value, kind, example in given
-        if not isinstance(value, kind)
-    ]
-    if found:
-        raise ConfigurationError(found)
-
-
-def _number_problems(
-    rounds: int, evaluate_every: int | None, checkpoint_every: int | None
-) -> list[str]:
-    given = {
-        "rounds": rounds, "evaluate_every": evaluate_every, "checkpoint_every": checkpoint_every,
-    }  # fmt: skip
-    return [
-        f"{name} is {value!r}, expected a whole number of at least 1"
-        for name, value in given.items()
-        if value is not None and not _whole(value, 1)
-    ]
-
-
-def _seed_problems(seed: Any) -> list[str]:
-    return [] if _whole(seed, 0) else [f"seed is {seed!r}, expected a whole number, 0 or more"]
-
-
-def _whole(value: Any, least: int) -> bool:
-    integral = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    return integral and int(value) >= least
-
-
-def _name_problems(engine: str, dtype: Any, device: Any) -> list[str]:
-    found = []
-    if engine not in ENGINES:
-        found.append(f"unknown engine {engine!r}; {nearest(engine, ENGINES)}")
-    for find, value in ((find_dtype, dtype), (find_device, device)):
-        try:
-            find(value)
-        except ValueError as error:
-            found.append(str(error))
-    return found
-
-
-def _graph_problems(
-    task: BaseTask, algorithm: Algorithm, graph: nx.Graph | GraphSchedule | None, weights: Any
-) -> list[str]:
-    if graph is None:
-        if algorithm.communicates:
-            return [f"{algorithm.name} talks to neighbors; give a graph, such as graphs.cycle"]
-        return []
-    try:
-        schedule = graphs.as_schedule(graph)
-    except ValueError as error:
-        return [str(error)]
-    if schedule.agents != task.agents:
-        fewer = "fewer" if task.agents < schedule.agents else "more"
-        return [
-            f"got {fewer} datasets ({task.agents}) than agents in the graph ({schedule.agents}); "
-            "give every agent one dataset"
-        ]
-    if not algorithm.communicates:
-        return []
-    return graphs.problems(schedule) or _weight_problems(algorithm, schedule, weights)
-
-
-def _weight_problems(algorithm: Algorithm, schedule: GraphSchedule, weights: Any) -> list[str]:
-    """The weights of a static graph, or of the first rounds of a schedule.
-
-    A single round's graph may fall apart, so there Assumption 2 (c) is not asked for.
-    """
-    if algorithm.needs & (Needs.DOUBLY_STOCHASTIC | Needs.SYMMETRIC | Needs.ASSUMPTION_2):
-        needs = algorithm.needs
-    else:
-        return _rule_problems(weights) if isinstance(weights, str) else []
-    rounds = 1
-    if not isinstance(schedule, graphs.static):
-        rounds = min(schedule.window, 10) if _known(schedule) else 0
-        if Needs.ASSUMPTION_2 in needs:
-            needs = Needs.DOUBLY_STOCHASTIC | Needs.SYMMETRIC
-    try:
-        rule = graphs.as_rule(weights)
-        for round in range(rounds):
-            graph = schedule.at(round)
-            found = graphs.weights.problems(rule(graph), graph, needs)
-            if found:
-                return [f"{algorithm.name}: {sentence}" for sentence in found]
-    except ValueError as error:
-        return [str(error)]
-    return []
-
-
-def _rule_problems(name: str) -> list[str]:
-    try:
-        graphs.as_rule(name)
-    except ValueError as error:
-        return [str(error)]
-    return []
-
-
-def _folder_problems(folder: Path | None, resume: bool) -> list[str]:
-    if folder is None:
-        return ["resume needs the folder of the run to go on with; give out"] if resume else []
-    if folder.exists() and not folder.is_dir():
-        return [f"{folder} is a file, expected a folder for the run"]
-    if not resume and (folder / record.FILE_NAME).exists():
-        return [f"{folder} holds another run; choose another folder, resume that run, or remove it"]
-    return []
-
-
-def _known(schedule: GraphSchedule) -> bool:
-    """Whether the graphs can be drawn before the learner reports positions."""
-    return not (isinstance(schedule, graphs.proximity) and schedule.positions is None)
-
-
-def _edges(graph: nx.Graph) -> list[list[int]]:
-    return sorted([min(i, j), max(i, j)] for i, j in graph.edges)
-
-
-def find_device(device: str | torch.device) -> torch.device:
-    """A device that is there; "auto" is CUDA where there is one."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        found = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"unknown device {device!r}; use auto, cpu or cuda") from error
-    if found.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            f"device {device!r} was asked for, but torch sees no CUDA; use auto or cpu"
-        )
-    return found
-
-
-def find_dtype(dtype: str | torch.dtype) -> torch.dtype:
-    """float32 or float64."""
-    name = str(dtype).removeprefix("torch.")
-    if name not in DTYPES:
-        raise ValueError(f"unknown dtype {name!r}; {nearest(name, DTYPES)}")
-    return DTYPES[name]
-
-
-def settings_of(algorithm: Algorithm) -> dict[str, Any]:
-    """The hyper-parameters as JSON has them, schedules with their names."""
-    return {name: _plain(value) for name, value in vars(algorithm).items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, int | float | str | bool | None):
-        return value
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
-        return value.__qualname__
-    if is_dataclass(value):
-        return {"schedule": type(value).__name__, **_fields(value)}
-    return repr(value)
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-
-
-def _describe_schedule(schedule: GraphSchedule) -> dict[str, Any]:
-    """Its arguments and the edges it thins out, or else those of its first round."""
-    name = type(schedule).__name__
-    settings: dict[str, Any] = _fields(schedule) if is_dataclass(schedule) else {}
-    graph = vars(schedule).get("graph")
-    if graph is None and _known(schedule):
-        graph = schedule.at(0)
-    shown = ", ".join(f"{k}={v}" for k, v in settings.items() if k not in ("graph", "agents"))
-    return {
-        "agents": schedule.agents,
-        "name": "" if graph is None else graph.graph.get("name", ""),
-        "schedule": f"{name}({shown})",
-        "edges": [] if graph is None else _edges(graph),
-    }
-
-
 def _json(value: Any) -> Any:
     return json.loads(json.dumps(value))
-
-
-def _digest(weights: Any) -> str:
-    """A short description of weights that are not named by a rule."""
-    if callable(weights):
-        return getattr(weights, "__qualname__", repr(weights))
-    dense = weights.toarray() if hasattr(weights, "toarray") else np.asarray(weights, float)
-    return f"matrix {hashlib.sha256(np.ascontiguousarray(dense).tobytes()).hexdigest()[:16]}"
-
-
-def versions() -> dict[str, str]:
-    """What the run was made with."""
-    try:
-        own = version("peerlearn")
-    except PackageNotFoundError:
-        own = "unknown"
-    return {"peerlearn": own, "torch": torch.__version__, "python": platform.python_version()}

@@ -168,9 +168,9 @@ class _Session:
     # --- the rounds -----------------------------------------------------------------------
 
     def _start(self) -> None:
-        links = self.engine.links(-1, self.setup.graph_at(0, self.inner.positions))
         theta = self.learner.initial()
-        self.learner.begin_round(theta, 0)
+        self.learner.begin_round(theta, -1)
+        links = self.engine.links(-1, self.setup.graph_at(0, self.inner.positions))
         self.state = self.setup.algorithm.start(theta, self.learner, links)
         self.setup.count_raw_data(self.engine.traffic)
         self._check_finite(self.state.theta, "parameters")

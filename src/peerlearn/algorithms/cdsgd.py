@@ -36,7 +36,7 @@ class CDSGD(Algorithm):
     Networks", NeurIPS 2017.
     """
 
-    lr: Rate = 0.1
+    lr: Rate = 0.5
 
     needs: ClassVar[Needs] = Needs.ASSUMPTION_2
     preserves_average: ClassVar[bool] = True

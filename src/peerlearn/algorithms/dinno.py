@@ -58,7 +58,7 @@ class DiNNO(Algorithm):
         2
     """
 
-    rho: Rate = 0.1
+    rho: Rate = 0.5
     lr: Rate = 0.005
     local_steps: int = 2
     optimizer: str | type = "adam"

@@ -46,7 +46,7 @@ class DMSGD(Algorithm):
     Momentum-Accelerated Consensus", ICASSP 2021. As there, x_0 = x_1: the first momentum is zero.
     """
 
-    lr: Rate = 0.05
+    lr: Rate = 0.2
     beta: float = 0.5
     omega: float = 0.5
     consensus: Literal["step", "momentum"] = "step"

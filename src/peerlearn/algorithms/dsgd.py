@@ -32,7 +32,7 @@ class DSGD(Algorithm):
     outperform centralized algorithms?", NeurIPS 2017.
     """
 
-    lr: Rate = decaying(0.1, mu=0.001)
+    lr: Rate = decaying(0.5, mu=0.01)
     gradient_at: Literal["own", "mixed"] = "own"
 
     needs: ClassVar[Needs] = Needs.DOUBLY_STOCHASTIC

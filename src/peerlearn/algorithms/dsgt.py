@@ -38,7 +38,7 @@ class DSGT(Algorithm):
     gradient tracking methods", Mathematical Programming 187, 2021.
     """
 
-    lr: Rate = 0.05
+    lr: Rate = 0.2
 
     needs: ClassVar[Needs] = Needs.DOUBLY_STOCHASTIC
     preserves_average: ClassVar[bool] = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -36,6 +35,7 @@ from .table import (
 )
 
 PAGE = "report.html"
+EXPERIMENT = "experiment.json"
 NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
 HIDDEN = ("edges", "positions")  # of a graph: drawn, not written
 RUN_TEXTUAL = ("run", "how it went", "gradients", "started", "folder")
@@ -96,13 +96,14 @@ def _content(records: Sequence[Record], folder: Path) -> dict[str, Any]:
         },
         "sections": _sections(records),
         "runs": [_run(r, folder) for r in records],
-        "experiment": _experiment(records),
+        "experiment": _experiment(folder),
     }
 
 
-def _experiment(records: Sequence[Record]) -> str:
-    found = next((r.start["experiment"] for r in records if r.start.get("experiment")), None)
-    return json.dumps(found, indent=2, ensure_ascii=False) if found else ""
+def _experiment(folder: Path) -> str:
+    """The experiment as it was asked for, where the runs come from an experiment file."""
+    path = folder / EXPERIMENT
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def _summary(records: Sequence[Record], rows: Sequence[Row]) -> str:

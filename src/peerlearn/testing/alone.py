@@ -21,7 +21,7 @@ from .memory_engine import AloneLinks, InMemoryEngine
 def begin(algorithm: Algorithm, learner: Learner, links: Links) -> Any:
     """The state before the first round."""
     theta = learner.initial()
-    learner.begin_round(theta, 0)
+    learner.begin_round(theta, -1)
     return algorithm.start(theta, learner, links)
 
 

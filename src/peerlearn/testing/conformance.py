@@ -89,7 +89,7 @@ def check_rows(case: Case) -> None:
 def check_inputs_unchanged(case: Case) -> None:
     """Start leaves theta as it was; round leaves the state, unless it is declared to consume it."""
     setting = case.setting()
-    setting.learner.begin_round(setting.inner.initial(), 0)
+    setting.learner.begin_round(setting.inner.initial(), -1)
     theta = setting.inner.initial()
     before = theta.clone()
     state = setting.method.start(theta, setting.learner, setting.links(-1))
@@ -109,7 +109,7 @@ def check_inputs_unchanged(case: Case) -> None:
 def check_memory(case: Case) -> None:
     """No two tensors of a state share memory, nor does the first state with the first theta."""
     setting = case.setting()
-    setting.learner.begin_round(setting.inner.initial(), 0)
+    setting.learner.begin_round(setting.inner.initial(), -1)
     theta = setting.inner.initial()
     state = setting.method.start(theta, setting.learner, setting.links(-1))
     _require_apart(case, {"the theta that start was given": theta, **flatten(state)})

@@ -1,0 +1,162 @@
+"""What can be wrong with a request to train: each check returns its complaints, a sentence each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import torch
+
+from . import graphs, record
+from .algorithm import Algorithm, Needs
+from .engines import ENGINES
+from .errors import ConfigurationError, nearest
+from .graphs import GraphSchedule
+from .tasks import BaseTask
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def require_kinds(task: Any, algorithm: Any) -> None:
+    """Without a task and an algorithm nothing else can be checked."""
+    given = (
+        ("task", task, BaseTask, "peerlearn.tasks.digits()"),
+        ("algorithm", algorithm, Algorithm, "peerlearn.DSGD()"),
+    )
+    found = [
+        f"{name} is {value!r}, expected one such as {example}"
+        for name, value, kind, example in given
+        if not isinstance(value, kind)
+    ]
+    if found:
+        raise ConfigurationError(found)
+
+
+def number_problems(
+    rounds: int, evaluate_every: int | None, checkpoint_every: int | None
+) -> list[str]:
+    given = {
+        "rounds": rounds, "evaluate_every": evaluate_every, "checkpoint_every": checkpoint_every,
+    }  # fmt: skip
+    return [
+        f"{name} is {value!r}, expected a whole number of at least 1"
+        for name, value in given.items()
+        if value is not None and not _whole(value, 1)
+    ]
+
+
+def seed_problems(seed: Any) -> list[str]:
+    return [] if _whole(seed, 0) else [f"seed is {seed!r}, expected a whole number, 0 or more"]
+
+
+def _whole(value: Any, least: int) -> bool:
+    integral = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return integral and int(value) >= least
+
+
+def name_problems(engine: str, dtype: Any, device: Any) -> list[str]:
+    found = []
+    if engine not in ENGINES:
+        found.append(f"unknown engine {engine!r}; {nearest(engine, ENGINES)}")
+    for find, value in ((find_dtype, dtype), (find_device, device)):
+        try:
+            find(value)
+        except ValueError as error:
+            found.append(str(error))
+    return found
+
+
+def graph_problems(
+    task: BaseTask, algorithm: Algorithm, graph: nx.Graph | GraphSchedule | None, weights: Any
+) -> list[str]:
+    if graph is None:
+        if algorithm.communicates:
+            return [f"{algorithm.name} talks to neighbors; give a graph, such as graphs.cycle"]
+        return []
+    try:
+        schedule = graphs.as_schedule(graph)
+    except ValueError as error:
+        return [str(error)]
+    if schedule.agents != task.agents:
+        fewer = "fewer" if task.agents < schedule.agents else "more"
+        return [
+            f"got {fewer} datasets ({task.agents}) than agents in the graph ({schedule.agents}); "
+            "give every agent one dataset"
+        ]
+    if not algorithm.communicates:
+        return []
+    return graphs.problems(schedule) or _weight_problems(algorithm, schedule, weights)
+
+
+def _weight_problems(algorithm: Algorithm, schedule: GraphSchedule, weights: Any) -> list[str]:
+    """The weights of a static graph, or of the first rounds of a schedule.
+
+    A single round's graph may fall apart, so there Assumption 2 (c) is not asked for.
+    """
+    if algorithm.needs & (Needs.DOUBLY_STOCHASTIC | Needs.SYMMETRIC | Needs.ASSUMPTION_2):
+        needs = algorithm.needs
+    else:
+        return _rule_problems(weights) if isinstance(weights, str) else []
+    rounds = 1
+    if not isinstance(schedule, graphs.static):
+        rounds = min(schedule.window, 10) if known(schedule) else 0
+        if Needs.ASSUMPTION_2 in needs:
+            needs = Needs.DOUBLY_STOCHASTIC | Needs.SYMMETRIC
+    try:
+        rule = graphs.as_rule(weights)
+        for round in range(rounds):
+            graph = schedule.at(round)
+            found = graphs.weights.problems(rule(graph), graph, needs)
+            if found:
+                return [f"{algorithm.name}: {sentence}" for sentence in found]
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
+def _rule_problems(name: str) -> list[str]:
+    try:
+        graphs.as_rule(name)
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
+def folder_problems(folder: Path | None, resume: bool) -> list[str]:
+    if folder is None:
+        return ["resume needs the folder of the run to go on with; give out"] if resume else []
+    if folder.exists() and not folder.is_dir():
+        return [f"{folder} is a file, expected a folder for the run"]
+    if not resume and (folder / record.FILE_NAME).exists():
+        return [f"{folder} holds another run; choose another folder, resume that run, or remove it"]
+    return []
+
+
+def known(schedule: GraphSchedule) -> bool:
+    """Whether the graphs can be drawn before the learner reports positions."""
+    return not (isinstance(schedule, graphs.proximity) and schedule.positions is None)
+
+
+def find_device(device: str | torch.device) -> torch.device:
+    """A device that is there; "auto" is CUDA where there is one."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"unknown device {device!r}; use auto, cpu or cuda") from error
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"device {device!r} was asked for, but torch sees no CUDA; use auto or cpu"
+        )
+    return found
+
+
+def find_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    """float32 or float64."""
+    name = str(dtype).removeprefix("torch.")
+    if name not in DTYPES:
+        raise ValueError(f"unknown dtype {name!r}; {nearest(name, DTYPES)}")
+    return DTYPES[name]
