@@ -39,7 +39,7 @@ class CDMSGD(Algorithm):
     here as in the PyTorch code that the same group published later.
     """
 
-    lr: Rate = 0.01
+    lr: Rate = 0.002
     momentum: float = 0.95
     kind: Literal["nesterov", "polyak"] = "nesterov"
 

@@ -45,7 +45,7 @@ class Row:
     Attributes:
         label: the name of the algorithm in this experiment.
         measure: the main measure: the accuracy, or what the task measures instead.
-        mean, best, worst: the main measure over the agents.
+        mean, best, worst, variance: the main measure over the agents.
         consensus_error: mean over the agents of the distance to the mean network.
         bytes_sent: mean over the agents, bytes.
         gradient_evaluations: mean over the agents.
@@ -62,6 +62,7 @@ class Row:
     mean: Number | None
     best: Number | None
     worst: Number | None
+    variance: Number | None
     consensus_error: Number | None
     bytes_sent: Number | None
     gradient_evaluations: Number | None
@@ -117,6 +118,7 @@ def cells(row: Row) -> dict[str, str]:
         "best agent": show(row.best, row.measure),
         "consensus error": show(row.consensus_error),
         "bytes sent per agent": show(row.bytes_sent, "bytes_sent"),
+        "variance over agents": show(row.variance),
         "gradients per agent": show(row.gradient_evaluations, "gradient_evaluations"),
         "generalization gap": show(row.generalization_gap, "points" if points else ""),
         "seconds: gradient / exchange / evaluation": " / ".join(show(s, "s") for s in seconds),
@@ -239,6 +241,7 @@ def _row(label: str, records: list[Record], measure: str) -> Row:
         mean=_over_agents(records, measure),
         best=_over_agents(records, measure, best),
         worst=_over_agents(records, measure, worst),
+        variance=_over_agents(records, measure, np.var),
         consensus_error=_over_agents(records, "consensus_error"),
         bytes_sent=_over_agents(records, "bytes_sent"),
         gradient_evaluations=_over_agents(records, "gradient_evaluations"),
