@@ -27,7 +27,10 @@ class Neighborhood(NamedTuple):
 
 
 class Heard(ABC):
-    """The answers to one exchange. Every view returns one tensor per exchanged vector."""
+    """The answers to one exchange.
+
+    Every view returns one tensor per exchanged vector, fresh memory that the caller may modify.
+    """
 
     degree: Tensor  # (A, 1), the number of neighbors heard
 

@@ -77,16 +77,16 @@ class DiNNO(Algorithm):
         primal = LocalOptimizer(self.optimizer, self.options)
         heard = links.exchange(s.theta)
         (difference,) = heard.difference()
-        dual = s.dual.add_(difference, alpha=rho)
+        psi, dual, moments = s
         # p_i + 2 rho sum_j (psi - (theta_i + theta_j) / 2) = 2 rho d_i psi + pull
-        pull = dual.add(difference, alpha=rho)
-        del difference  # a copy of theta that nothing needs any more
-        pull.addcmul_(s.theta, heard.degree, value=-2 * rho)
-        psi, moments = s.theta, s.moments
+        pull = difference  # in the same memory
+        for u, p, x, degree in in_blocks(pull, dual, psi, heard.degree):
+            p.add_(u, alpha=rho)
+            u.mul_(rho).add_(p).addcmul_(x, degree, value=-2 * rho)
         for _ in range(self.local_steps):
             gradient = learner.gradient(psi)
-            for g, p, x, degree in in_blocks(gradient, pull, psi, heard.degree):
-                g.add_(p).addcmul_(x, degree, value=2 * rho)
+            for g, u, x, degree in in_blocks(gradient, pull, psi, heard.degree):
+                g.add_(u).addcmul_(x, degree, value=2 * rho)
             moments = primal.step_(psi, gradient, moments, lr, rates=learner.rates)
             del gradient  # before the next one is made
         return DiNNOState(psi, dual, moments if self.persistent else {})

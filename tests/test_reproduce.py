@@ -1,0 +1,117 @@
+"""Reproductions: their plans, and that carrying one out gives its table and figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import peerlearn as pl
+from peerlearn import graphs, record, reproduce
+from peerlearn.reproduce.base import Planned, Records, Reproduction, final_percent, markdown, select
+from peerlearn.reproduce.dinno_mnist import IN_PLACE, METHODS, mixed_in_place, topologies
+from peerlearn.reproduce.figures import panels
+
+NAMES = list(reproduce.REPRODUCTIONS)
+
+
+class Tiny(Reproduction):
+    """Two methods on the digits, two seeds."""
+
+    name = "tiny"
+    title = "a tiny one"
+    short_divisor = 2
+
+    def plan(self) -> list[Planned]:
+        methods = {"DSGD": pl.DSGD(), "DSGT": pl.DSGT()}
+        return [
+            Planned("cycle", n, seed, m, pl.tasks.digits, graphs.cycle(10), 40, 20)
+            for n, m in methods.items()
+            for seed in (0, 1)
+        ]
+
+    def table(self, records: Records) -> str:
+        rows = [[n, final_percent(select(records, "cycle", n))] for n in ("DSGD", "DSGT")]
+        return markdown(["method", "accuracy"], rows)
+
+    def draw(self, records: Records, path: Path) -> None:
+        panels({"cycle": {"DSGD": select(records, "cycle", "DSGD")}}, path, self.title)
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> Tiny:
+    found = Tiny()
+    monkeypatch.setitem(reproduce.REPRODUCTIONS, "tiny", found)
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_plans_name_every_run_once_and_fit_their_graphs(name: str) -> None:
+    plan = reproduce.REPRODUCTIONS[name].plan()
+    assert len({p.folder for p in plan}) == len(plan)
+    for planned in plan:
+        assert planned.graph is not None or not planned.algorithm.communicates
+        assert planned.rounds % planned.evaluate_every == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_short_plan_is_a_part_of_the_long_one(name: str) -> None:
+    reproduction = reproduce.REPRODUCTIONS[name]
+    plan = reproduction.plan()
+    short = reproduction.shorten(plan)
+    rounds = {p.folder: p.rounds for p in plan}
+    assert 0 < len(short) <= len(plan)
+    assert all(p.rounds * 5 <= rounds[p.folder] for p in short)
+
+
+def test_a_reproduction_leaves_runs_a_table_and_figures(tiny: Tiny, tmp_path: Path) -> None:
+    seen: list[Any] = []
+    folder = reproduce.run("tiny", tmp_path, short=True, on_run=lambda *a: seen.append(a))
+    assert seen == [(1, 2, "cycle/DSGD/seed-0"), (2, 2, "cycle/DSGT/seed-0")]
+    accuracy = 100 * record.read(folder / "cycle/DSGT/seed-0").final["accuracy"].mean()
+    assert f"| DSGT | {accuracy:.1f}" in (folder / "table.md").read_text()
+    assert (folder / "figure.png").stat().st_size > 5000
+    assert (folder / "figure.svg").read_text().lstrip().startswith("<?xml")
+
+
+def test_finished_runs_are_kept(tiny: Tiny, tmp_path: Path) -> None:
+    reproduce.run("tiny", tmp_path, short=True)
+    lines = {p: p.read_bytes() for p in tmp_path.rglob(record.FILE_NAME)}
+    reproduce.run("tiny", tmp_path, short=True)
+    assert lines == {p: p.read_bytes() for p in tmp_path.rglob(record.FILE_NAME)}
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ValueError, match="did you mean 'dinno-mnist'"):
+        reproduce.run("dino-mnist")
+
+
+def test_mixing_in_place_agrees_on_a_biased_mean() -> None:
+    """Ten agents on a cycle that hold 0 to 9 agree on 4.95 instead of 4.5."""
+    mixing = mixed_in_place(graphs.cycle(10)).toarray()
+    expected = np.arange(10.0)
+    weights = graphs.metropolis(graphs.cycle(10)).toarray()
+    for agent in range(10):
+        expected[agent] = weights[agent] @ expected
+    assert mixing @ np.arange(10.0) == pytest.approx(expected)
+    agreed = np.linalg.matrix_power(mixing, 1000) @ np.arange(10.0)
+    assert agreed == pytest.approx(np.full(10, 4.95), abs=5e-3)
+
+
+def test_the_in_place_baselines_run_on_their_lopsided_weights() -> None:
+    task = pl.tasks.digits(gradients="loop")
+    for method in IN_PLACE.values():
+        run = pl.train(task, method, graphs.cycle(10), rounds=2, weights=mixed_in_place)
+        assert run.rounds == 2
+
+
+def test_the_settings_are_the_published_ones() -> None:
+    rho = METHODS["DiNNO"].rho  # type: ignore[attr-defined]
+    grown = METHODS["DiNNO (rho x 1.003)"].rho  # type: ignore[attr-defined]
+    assert rho(1999, 2000) == pytest.approx(0.91, abs=0.01)
+    assert grown(1999, 2000) == pytest.approx(200, rel=0.01)
+    assert all(len(g) == 10 for g in topologies().values())
+    network = pl.tasks.models.dinno_cnn()
+    assert sum(p.numel() for p in network.parameters()) == 28_440
