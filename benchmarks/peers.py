@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
@@ -82,6 +83,7 @@ def measure(repetitions: int) -> list[Row]:
     for peer in peers.values():
         peer.close()
     versions = {name: peer.version for name, peer in peers.items()}
+    versions["peerlearn"] = version("peerlearn")
     remarks = {
         "peerlearn": "DSGD",
         "decent-bench": "DGD, the same recursion",

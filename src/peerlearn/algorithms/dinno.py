@@ -12,7 +12,6 @@ from ..algorithm import Algorithm
 from ..learner import Learner
 from ..links import Links
 from ..optimizer import LocalOptimizer, Moments
-from ..rows import in_blocks
 from ..schedules import Rate, at
 
 
@@ -77,16 +76,14 @@ class DiNNO(Algorithm):
         primal = LocalOptimizer(self.optimizer, self.options)
         heard = links.exchange(s.theta)
         (difference,) = heard.difference()
-        psi, dual, moments = s
+        dual = s.dual.add_(difference, alpha=rho)  # (4a)
         # p_i + 2 rho sum_j (psi - (theta_i + theta_j) / 2) = 2 rho d_i psi + pull
-        pull = difference  # in the same memory
-        for u, p, x, degree in in_blocks(pull, dual, psi, heard.degree):
-            p.add_(u, alpha=rho)
-            u.mul_(rho).add_(p).addcmul_(x, degree, value=-2 * rho)
+        pull = difference.mul_(rho).add_(dual)
+        pull.addcmul_(s.theta, heard.degree, value=-2 * rho)
+        psi, moments = s.theta, s.moments
         for _ in range(self.local_steps):
             gradient = learner.gradient(psi)
-            for g, u, x, degree in in_blocks(gradient, pull, psi, heard.degree):
-                g.add_(u).addcmul_(x, degree, value=2 * rho)
+            gradient.add_(pull).addcmul_(psi, heard.degree, value=2 * rho)
             moments = primal.step_(psi, gradient, moments, lr, rates=learner.rates)
             del gradient  # before the next one is made
         return DiNNOState(psi, dual, moments if self.persistent else {})
