@@ -2,7 +2,12 @@
 
 import os
 
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, and for the processes of tests
+
+import torch
 from hypothesis import settings
+
+torch.set_num_threads(1)  # tiny problems: waiting for a second thread costs more than it helps
 
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)

@@ -159,7 +159,7 @@ def test_a_dataset_is_read_once():
 
 
 def test_an_unknown_name_suggests_the_nearest():
-    with pytest.raises(ValueError, match=r"dataset 'fashion-mnist': did you mean 'fashion_mnist'"):
+    with pytest.raises(ValueError, match=r"dataset 'fashion-mnist'; did you mean 'fashion_mnist'"):
         load("fashion-mnist")
 
 

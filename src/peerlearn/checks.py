@@ -12,7 +12,7 @@ import torch
 from . import graphs, record
 from .algorithm import Algorithm, Needs
 from .engines import ENGINES
-from .errors import ConfigurationError, nearest
+from .errors import ConfigurationError, unknown
 from .graphs import GraphSchedule
 from .tasks import BaseTask
 
@@ -59,7 +59,7 @@ def _whole(value: Any, least: int) -> bool:
 def name_problems(engine: str, dtype: Any, device: Any) -> list[str]:
     found = []
     if engine not in ENGINES:
-        found.append(f"unknown engine {engine!r}; {nearest(engine, ENGINES)}")
+        found.append(str(unknown("engine", engine, ENGINES)))
     for find, value in ((find_dtype, dtype), (find_device, device)):
         try:
             find(value)
@@ -158,5 +158,5 @@ def find_dtype(dtype: str | torch.dtype) -> torch.dtype:
     """float32 or float64."""
     name = str(dtype).removeprefix("torch.")
     if name not in DTYPES:
-        raise ValueError(f"unknown dtype {name!r}; {nearest(name, DTYPES)}")
+        raise unknown("dtype", name, DTYPES)
     return DTYPES[name]

@@ -26,7 +26,7 @@ from .algorithms import ALGORITHMS, ALIASES, find
 from .checks import find_device
 from .describe import settings_of
 from .engines import ENGINES
-from .errors import ConfigurationError, nearest
+from .errors import ConfigurationError, nearest, unknown
 from .graphs import SCHEDULES, TOPOLOGIES, GraphSchedule
 from .graphs.topologies import SIZED
 from .setup import prepare
@@ -159,7 +159,7 @@ def _name_problems(raw: Mapping[str, Any]) -> list[Problem]:
     engine, device = raw.get("engine", "stacked"), raw.get("device", "auto")
     found = []
     if isinstance(engine, str) and engine not in ENGINES:
-        found.append(Problem("engine", f"unknown engine {engine!r}; {nearest(engine, ENGINES)}"))
+        found.append(Problem("engine", str(unknown("engine", engine, ENGINES))))
     checks: dict[str, Callable[[], Any]] = {
         "device": lambda: find_device(str(device)),
         "weights": lambda: graphs.as_rule(_weights(raw.get("weights", "metropolis"))),
@@ -186,7 +186,7 @@ def _named(table: Any, path: str, known: Sequence[str]) -> tuple[str | None, lis
     if name is None:
         return None, [Problem(where, f"missing; {nearest('', known)}")]
     if name not in known:
-        return None, [Problem(where, f"unknown {kind} {name!r}; {nearest(name, known)}")]
+        return None, [Problem(where, str(unknown(kind, name, known)))]
     return name, []
 
 

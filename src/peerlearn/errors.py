@@ -37,11 +37,16 @@ class Diverged(PeerlearnError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` and all that is known, to end an error about an unknown name."""
+    """``did you mean 'x'? known: x, y``, to end an error about an unknown name."""
     names = list(known)
     close = difflib.get_close_matches(
         str(name).lower(), [n.lower() for n in names], n=1, cutoff=0.5
     )
     guess = next((n for n in names if close and n.lower() == close[0]), None)
     hint = f"did you mean {guess!r}? " if guess else ""
-    return f"{hint}known: {', '.join(names)}"
+    return f"{hint}known: {', '.join(names) or 'none'}"
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
+    """The error for a name that is none of ``known``; it suggests the nearest."""
+    return ValueError(f"unknown {kind} {name!r}; {nearest(name, known)}")

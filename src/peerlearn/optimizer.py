@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import nearest
+from .errors import nearest, unknown
 
 Moments = dict[str, Tensor]
 """What an optimizer remembers, as rows: (A, P) moments and (A, 1) counters. Empty at first."""
@@ -68,7 +68,7 @@ class LocalOptimizer:
             return self.kind
         known = known_optimizers()
         if self.kind.lower() not in known:
-            raise ValueError(f"unknown optimizer {self.kind!r}; {nearest(self.kind, known)}")
+            raise unknown("optimizer", self.kind, known)
         return known[self.kind.lower()]
 
     def step(

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ..algorithm import Algorithm
-from ..errors import nearest
+from ..errors import unknown
 from .alone import Centralized, Isolated
 from .cdmsgd import CDMSGD
 from .cdsgd import CDSGD
@@ -39,7 +39,7 @@ def find(name: str) -> type[Algorithm]:
     known = {a.__name__.lower(): a for a in ALGORITHMS} | ALIASES
     if name.lower() not in known:
         names = [*(a.__name__ for a in ALGORITHMS), *ALIASES]
-        raise ValueError(f"unknown algorithm {name!r}; {nearest(name, names)}")
+        raise unknown("algorithm", name, names)
     return known[name.lower()]
 
 

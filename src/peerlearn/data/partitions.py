@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .sources import unknown
+from ..errors import unknown
 
 Indices = NDArray[np.int64]
 

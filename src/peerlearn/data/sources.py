@@ -8,13 +8,12 @@ size.
 
 from __future__ import annotations
 
-import difflib
 import gzip
 import math
 import os
 import tarfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,6 +24,8 @@ import pooch
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from ..errors import unknown
 
 VARIABLE = "PEERLEARN_DATA"
 
@@ -120,15 +121,6 @@ def load(name: str) -> Images:
     if name not in SOURCES:
         raise unknown("dataset", name, SOURCES)
     return SOURCES[name]()
-
-
-def unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
-    """The error for a name that is none of ``known``; it suggests the nearest."""
-    names = list(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    guess = f"did you mean {near[0]!r}? " if near else ""
-    expected = f"expected one of {', '.join(names)}" if names else f"there is no {kind} to set"
-    return ValueError(f"unknown {kind} {name!r}: {guess}{expected}")
 
 
 # --- MNIST's format: one idx file of images and one of labels ------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -10,14 +9,14 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
+from ..errors import unknown
+
 
 def choose(kind: str, name: str, known: Iterable[str]) -> None:
     """Refuse a name that is not known, and say which known one is nearest."""
     known = list(known)
     if name not in known:
-        close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(f"unknown {kind} {name!r}; {hint}known are: {', '.join(known) or 'none'}")
+        raise unknown(kind, name, known)
 
 
 def check_options(owner: str, options: Iterable[str], known: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from .. import record as records
-from ..errors import Diverged, nearest
+from ..errors import Diverged, unknown
 from .base import Planned, Reproduction
 from .dinno_mnist import DinnoMnist
 from .dinno_scaling import DinnoScaling
@@ -42,7 +42,7 @@ def run(
         The folder, with table.md, figure.png and figure.svg in it.
     """
     if name not in REPRODUCTIONS:
-        raise ValueError(f"unknown reproduction {name!r}; {nearest(name, REPRODUCTIONS)}")
+        raise unknown("reproduction", name, REPRODUCTIONS)
     reproduction = REPRODUCTIONS[name]
     folder = Path(out or f"runs/{name}{'-short' if short else ''}")
     plan = _plan(name, short)

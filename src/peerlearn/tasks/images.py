@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import nll_loss
 
 from .. import data as sources
-from ..errors import nearest
+from ..errors import unknown
 from .models import MODELS, dinno_cnn, mlp, vgg_small
 from .supervised import Task
 
@@ -78,7 +78,7 @@ def _model(name: str, shape: tuple[int, ...], classes: int) -> Callable[[], nn.M
         return partial(mlp, channels * size * size, (64,) if size < 20 else (64, 64), classes)
     convolutional = {"dinno_cnn": dinno_cnn, "vgg_small": vgg_small}
     if name not in convolutional:
-        raise ValueError(f"unknown model {name!r}; {nearest(name, MODELS)}")
+        raise unknown("model", name, MODELS)
     return partial(convolutional[name], channels, size, classes)
 
 
