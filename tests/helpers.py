@@ -67,13 +67,14 @@ def classification(
 ) -> pl.Task:
     """A tiny classification task; agent a has ``sizes[a]`` samples."""
     settings: dict[str, Any] = {
+        "loss": cross_entropy,
         "data": [samples(n, seed=a) for a, n in enumerate(sizes)],
         "test": samples(10, seed=99),
         "batch_size": 2,
         "gradients": "loop",
         **options,
     }
-    return pl.Task(model=model, loss=cross_entropy, **settings)
+    return pl.Task(model=model, **settings)
 
 
 def line_fit(sizes: Sequence[int] = (5, 5, 5), **options: Any) -> pl.Task:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import make_dataclass
+
 import numpy as np
 import pytest
 import torch
-from helpers import classification, network, samples
+from helpers import classification, network, samples, with_batch_norm
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -83,6 +85,33 @@ def test_weights_of_another_size():
     told(problems(weights=np.eye(3)), "3", "4")
 
 
+@pytest.mark.parametrize("weights", ["uniform", np.eye(3)], ids=["uniform", "of three"])
+@pytest.mark.parametrize("method", [pl.DiNNO, pl.ConsensusADMM])
+def test_weights_of_a_method_that_needs_none_must_exist_for_the_record(method, weights, tmp_path):
+    task = pl.tasks.quadratic(4, 2)
+    found = problems(task, method(), weights=weights, out=tmp_path / "run")
+    told(found, "complete" if isinstance(weights, str) else "for 3 agents, the graph has 4")
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_are_no_table():
+    told(problems(weights=[[1, 0], [1]]), "no table of numbers", "n rows of n numbers each")
+
+
+@pytest.mark.parametrize("algorithm", [pl.DSGD(), pl.DSGT()], ids=lambda a: a.name)
+def test_weights_in_blocks_on_a_connected_graph(algorithm):
+    blocks = np.kron(np.eye(2), np.full((2, 2), 0.5))
+    told(problems(algorithm=algorithm, weights=blocks), "2 parts of the team", "agents 0, 1;")
+
+
+def test_proximity_where_nobody_knows_positions(tmp_path):
+    schedule = graphs.proximity(4, radius=1.0)
+    for algorithm in (pl.DSGD(), pl.Isolated()):
+        found = problems(classification(), algorithm, schedule, out=tmp_path / "run")
+        told(found, "proximity has no positions", "give proximity a function of the round")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("algorithm", [pl.DSGD(), pl.DiNNO()], ids=lambda a: a.name)
 def test_unknown_weights_name_the_nearest(algorithm):
     found = problems(algorithm=algorithm, weights="metropolys")
@@ -122,6 +151,25 @@ TASKS = {
         ["agent 3 has 4 inputs and 3 targets"],
     ),
     "batch size": ({"batch_size": 0}, ["batch_size is 0", "at least 1"]),
+    "half a sample": ({"batch_size": 2.5}, ["batch_size is 2.5", "a whole number"]),
+    "training sample": ({"training_sample": -4}, ["training_sample is -4", "at least 1"]),
+    "buffers": ({"buffers": "mix"}, ["buffers is 'mix'", "did you mean 'mixed'?"]),
+    "weighting": ({"weighting": "sizes"}, ["weighting is 'sizes'", "did you mean 'size'?"]),
+    "gradients": ({"gradients": "vmapp"}, ["gradients is 'vmapp'", "did you mean 'vmap'?"]),
+    "one dataset": ({"data": samples(4)}, ["data is one dataset", "a list with one dataset per"]),
+    "three tensors": (
+        {"data": [(*samples(3), torch.ones(3))] * 4},
+        ["agent 0 is a tuple of Tensor, Tensor, Tensor", "(inputs, targets)"],
+    ),
+    "arrays": ({"data": [(np.ones(3), np.ones(3))] * 4}, ["tuple of ndarray, ndarray", "tensors"]),
+    "only inputs": ({"data": [torch.ones(3, 4)] * 4}, ["agent 3 is a Tensor", "torch dataset"]),
+    "test set": ({"test": torch.ones(3)}, ["a test set is a Tensor", "(inputs, targets)"]),
+    "loss": ({"loss": "mse"}, ["loss is 'mse', expected a function"]),
+    "measure": ({"measures": {"hits": 3}}, ["the measure 'hits' is 3, expected a function"]),
+    "no model": ({"model": 3}, ["model is 3", "a function that makes one"]),
+    "no module": ({"model": lambda: 3}, ["model gave a int, expected a torch.nn.Module"]),
+    "failing model": ({"model": nn.Linear}, ["the model could not be made", "TypeError"]),
+    "text for a rate": ({"rates": {"0": "fast"}}, ["rate of '0' is 'fast', expected a number"]),
     "batch sizes": ({"batch_size": [2, 3]}, ["2 batch sizes for 4 agents"]),
     "test sets": ({"test": [samples(3)] * 3}, ["3 test sets for 4 agents"]),
     "empty test set": ({"test": samples(0)}, ["a test set is empty"]),
@@ -162,6 +210,36 @@ def test_losses_that_cannot_be_minimised_exactly():
         pl.train(classification(), pl.ConsensusADMM(), graphs.cycle(4), rounds=1)
 
 
+MINIBATCHES = {
+    "several losses": (
+        {"loss": lambda o, t: cross_entropy(o, t, reduction="none")},
+        ["the loss of a batch has shape (2,)", "take the mean"],
+    ),
+    "no tensor": ({"loss": lambda o, t: 3.0}, ["the loss of a batch has 3.0"]),
+    "wide inputs": ({"model": lambda: nn.Linear(7, 3)}, ["mat1 and mat2 shapes cannot be mult"]),
+    "batch norm of one": (
+        {"model": with_batch_norm, "batch_size": 1}, ["more than 1 value per channel"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("changed", "words"), MINIBATCHES.values(), ids=MINIBATCHES)
+def test_what_does_not_fit_together_is_told_with_what_to_do(changed, words):
+    with pytest.raises(ValueError, match="the first minibatch of agent 0 failed: ") as caught:
+        pl.train(classification(**changed), pl.Isolated(), rounds=1, device="cpu")
+    told([str(caught.value)], *words, "check model, loss and data")
+
+
+def test_quadratics_of_wrong_numbers():
+    with pytest.raises(ConfigurationError) as caught:
+        pl.tasks.quadratic(agents=0, dimension=2.5, smoothness=0.0, convexity=-1, seed=-1)
+    assert [s.split(",")[0] for s in caught.value.problems] == [
+        "agents is 0", "dimension is 2.5", "seed is -1", "smoothness is 0.0", "convexity is -1",
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match=r"convexity is 2.0, expected at most the smoothness, 1.0"):
+        pl.tasks.quadratic(smoothness=1.0, convexity=2.0)
+
+
 def test_vmap_where_it_cannot_be():
     dropping = classification(
         model=lambda: nn.Sequential(nn.Dropout(), network()), gradients="vmap"
@@ -184,6 +262,8 @@ OPTIONS = {
     "dtype": ({"dtype": "float46"}, ["unknown dtype 'float46'", "did you mean 'float64'?"]),
     "torch dtype": ({"dtype": torch.int64}, ["unknown dtype 'int64'", "float32"]),
     "device": ({"device": "gpu"}, ["unknown device 'gpu'", "auto, cpu or cuda"]),
+    "device of another kind": ({"device": "meta"}, ["'meta' is not supported", "cpu or cuda"]),
+    "device that is none": ({"device": 2.5}, ["unknown device 2.5", "auto, cpu or cuda"]),
     "resume nowhere": ({"resume": True}, ["resume needs the folder"]),
 }
 
@@ -236,6 +316,25 @@ METHODS = {
     "steps": (lambda: pl.DiNNO(local_steps=0), ["local_steps is 0", "at least 1"]),
     "momentum": (lambda: pl.CDMSGD(momentum=1.0), ["momentum is 1.0", "less than 1"]),
     "omega": (lambda: pl.DMSGD(omega=1.5), ["omega is 1.5", "from 0 to 1"]),
+    "no penalty": (lambda: pl.DiNNO(rho=None), ["rho is None, expected a number or a schedule"]),
+    "text for a number": (lambda: pl.DiNNO(rho="abc"), ["rho is 'abc', expected a number"]),
+    "truth for a number": (lambda: pl.DSGD(lr=True), ["lr is True, expected a number or a sch"]),
+    "function for a rate": (lambda: pl.DSGD(lr=lambda k: 0.1), ["lr is <function", "a schedule"]),
+    "half a step": (lambda: pl.DiNNO(local_steps=2.5), ["local_steps is 2.5", "a whole number"]),
+    "schedule for a number": (
+        lambda: pl.CDMSGD(momentum=pl.schedules.constant(0.1)),
+        ["momentum is constant(value=0.1), expected a number"],
+    ),
+    "no omega": (lambda: pl.DMSGD(omega=None), ["omega is None, expected a number"]),
+    "number for a truth": (lambda: pl.DiNNO(persistent=1), ["persistent is 1", "true or false"]),
+    "number for a choice": (lambda: pl.DSGD(gradient_at=3), ["gradient_at is 3", "own, mixed"]),
+    "clip to nothing": (lambda: pl.DSGD(clip=0), ["clip is 0", "positive number, or None"]),
+    "nothing to clip": (lambda: pl.ConsensusADMM(clip=1.0), ["clip is 1.0", "leave clip out"]),
+    "number for an optimizer": (lambda: pl.DiNNO(optimizer=3), ["optimizer is 3", "class or"]),
+    "instance of an optimizer": (
+        lambda: pl.DiNNO(optimizer=torch.optim.Adam([torch.zeros(2)])),
+        ["an instance of Adam", "give the class itself, torch.optim.Adam"],
+    ),
     "choice": (lambda: pl.DSGD(gradient_at="mixt"), ["'mixt'", "did you mean 'mixed'?"]),
     "not elementwise": (
         lambda: pl.DiNNO(optimizer=torch.optim.LBFGS), ["LBFGS", "cannot be the local", "Adam"],
@@ -259,6 +358,17 @@ def test_methods(build, words):
     with pytest.raises(ValueError, match=r".") as caught:
         build()
     told([str(caught.value)], *words)
+
+
+def test_an_own_method_is_checked_however_its_fields_are_annotated():
+    options = {"frozen": True, "kw_only": True, "bases": (pl.DSGD,)}
+    kinds = {"as text": "int", "as classes": int}
+    for kind in kinds.values():
+        own = make_dataclass("Own", [("steps", kind, 1)], **options)
+        assert own(steps=2).steps == 2
+        for steps in (0, 2.5, None):
+            with pytest.raises(ValueError, match=f"Own: steps is {steps}"):
+                own(steps=steps)
 
 
 def test_two_wrong_hyper_parameters_are_told_together():

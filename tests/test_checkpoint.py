@@ -99,6 +99,14 @@ def test_a_safetensors_file_of_another_program_is_refused(tmp_path, tensors):
         load(tmp_path / "c")
 
 
+def test_long_values_are_not_written_out():
+    edges = [[i, i + 1] for i in range(1000)]
+    assert differences({"edges": edges}, {"edges": [*edges, [0, 5]]}) == ["edges has changed"]
+    (only,) = differences({"text": "a" * 500}, {"text": "b" * 500})
+    assert only.startswith("text was 'aaa")
+    assert len(only) < 160
+
+
 def test_differences_name_what_differs():
     old = {"a": 1, "settings": {"lr": 0.1, "rho": 2}, "same": [1, 2], "gone": "x"}
     new = {"a": 2, "settings": {"lr": 0.1, "rho": 3}, "same": [1, 2]}

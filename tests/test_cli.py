@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from peerlearn import cli, experiment, record
 from peerlearn.cli.list import Kind
+from peerlearn.cli.run import _measured
 
 TINY = """
 name = "tiny"
@@ -133,6 +134,18 @@ def test_a_method_that_diverges_does_not_keep_the_others_from_running():
     assert Path("out/report.html").exists()
 
 
+def test_a_method_that_diverged_is_not_trained_again():
+    Path("tiny.toml").write_text(TINY.replace("[[algorithms]]", DIVERGES + "[[algorithms]]", 1))
+    first = peerlearn("run", "tiny.toml", "--out", "out", "--set", "seeds=[0]")
+    text = Path("out/DSGT/seed-0/record.jsonl").read_bytes()
+    again = peerlearn("run", "tiny.toml", "--out", "out", "--set", "seeds=[0]", "--resume")
+    assert (first.exit_code, again.exit_code) == (1, 1)
+    assert "2 of 3 runs were finished before" in again.output
+    assert again.stderr.startswith(first.stderr.strip())
+    assert "found before, remove out/DSGT/seed-0 to train it again" in again.stderr
+    assert Path("out/DSGT/seed-0/record.jsonl").read_bytes() == text
+
+
 def test_progress_is_told_for_every_round_and_evaluation():
     steps = []
     experiment.run(experiment.load("tiny.toml", ["seeds=[5]"]), "out", progress=steps.append)
@@ -171,7 +184,9 @@ def test_ctrl_c_leaves_a_checkpoint_and_resume_goes_on_to_the_same_numbers():
         "--out 'a b' --resume"
     ]
     stopped = record.read("a b/mixed/seed-3")
-    assert stopped.events[-1] == {"kind": "stop", "round": 3, "reason": "interrupted"}
+    assert stopped.events[-1] == {
+        "kind": "stop", "round": 3, "cause": "interrupted", "reason": "interrupted",
+    }  # fmt: skip
     assert Path("a b/mixed/seed-3/checkpoint.safetensors").exists()
     loaded = experiment.load("tiny.toml", ["seeds=[3]", "dtype=float64"])
     assert experiment.run(loaded, "a b", resume=True).skipped == 1
@@ -308,6 +323,24 @@ def test_reproduce_of_an_unknown_name():
     result = peerlearn("reproduce", "dinno-mnst")
     assert result.exit_code == 2
     assert "did you mean 'dinno-mnist'" in result.stderr
+
+
+def test_reproduce_needs_no_resume_to_go_on():
+    """It always goes on, and its help says so."""
+    assert peerlearn("reproduce", "--resume").exit_code == 2
+    assert "finished runs are kept" in " ".join(peerlearn("reproduce", "--help").stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("measures", "shown"),
+    [
+        ({"loss": [1.0, 3.0], "accuracy": [0.5, 0.9]}, "accuracy 70.0\N{NO-BREAK SPACE}%"),
+        ({"train_loss": [1.0, 3.0], "bytes_sent": [8.0, 8.0]}, "train loss 2"),
+        ({"bytes_sent": [8.0, 8.0]}, ""),
+    ],
+)
+def test_the_bar_shows_what_there_is(measures, shown):
+    assert _measured({name: np.array(v) for name, v in measures.items()}) == shown
 
 
 @pytest.mark.parametrize("words", [["--version"], ["--help"], ["run", "--help"]], ids=str)

@@ -55,7 +55,9 @@ BAD = {
     "unknown device": ("device = 'gpu'\n" + TINY, "device: unknown device 'gpu'; use auto"),
     "unknown dtype": ("dtype = 'float16'\n" + TINY, "dtype: got 'float16', .*'float64'"),
     "unknown weights": ("weights = 'unifrm'\n" + TINY, "weights: .*did you mean 'uniform'"),
-    "ragged weights": ("weights = [[1], [1, 2]]\n" + TINY, "weights: "),
+    "ragged weights": (
+        "weights = [[1], [1, 2]]\n" + TINY, "weights: .*expected n rows of n numbers each",
+    ),
     "weights of another team": (
         "weights = [[0.5, 0.5], [0.5, 0.5]]\n" + TINY, "weights are for 2 agents, the graph has 4",
     ),
@@ -73,6 +75,12 @@ BAD = {
     ),
     "option that is a function": (
         HEAD + DIGITS + "loss = 'mse'\n" + GRAPH + METHOD, "task.loss: unknown key",
+    ),
+    "negative seed of a task": (
+        TINY.replace("agents", "seed = -3\nagents"), "task.seed: got -3, expected .* 0 or more",
+    ),
+    "device of another kind": (
+        "device = 'mps'\n" + TINY, "device: device 'mps' is not supported; use auto, cpu or cuda",
     ),
     "unknown partition": (
         HEAD + DIGITS + "partition = 'by_clas'\n" + GRAPH + METHOD,
@@ -185,6 +193,41 @@ def test_all_mistakes_are_told_together(tmp_path):
     assert paths == expected
 
 
+def test_a_wrong_task_hides_no_other_mistake(tmp_path):
+    task = DIGITS.replace("4", "0") + "partition = 'by_clas'\nbatch_size = 0\nbatchsize = 3\n"
+    schedule = "[graph.schedule]\nname = 'link_failures'\np = 2.0\n"
+    lines = found(tmp_path, HEAD + task + GRAPH + schedule + METHOD.replace("0.05", "-1"))
+    paths = [line.split(": ")[0] for line in lines]
+    expected = ["agents", "batch_size", "batchsize", "partition"]
+    assert sorted(paths) == [
+        "algorithms[0].lr",
+        "graph.schedule.p",
+        *(f"task.{k}" for k in expected),
+    ]
+
+
+@pytest.mark.parametrize("wrong", ["smoothnes = 3\n", "smoothness = 'much'\n"])
+def test_combinations_are_judged_beside_a_wrong_key_of_the_task(tmp_path, wrong):
+    text = "weights = 'uniform'\n" + HEAD + TASK + wrong + GRAPH + METHOD
+    first, second = found(tmp_path, text)
+    assert first.startswith("task.smoothnes")
+    assert "uniform weights need a complete graph" in second
+
+
+def test_a_team_of_unknown_size_brings_no_false_alarm(tmp_path):
+    """Ten agents, the default of the task, are no power of two; four would have been one."""
+    text = TINY.replace("agents", "agent").replace("cycle", "hypercube")
+    (only,) = found(tmp_path, text)
+    assert only.startswith("task.agent: unknown key")
+
+
+def test_a_combination_is_told_at_its_method_even_after_a_wrong_one(tmp_path):
+    text = TINY.replace("0.05", "-1") + "[[algorithms]]\nname = 'ConsensusADMM'\n"
+    first, second = found(tmp_path, text.replace("quadratic", "digits"))
+    assert first.startswith("algorithms[0].lr: ")
+    assert second.startswith("algorithms[1]: ConsensusADMM needs a task")
+
+
 def test_a_file_that_is_not_toml_names_the_line(tmp_path):
     (only,) = found(tmp_path, "name = 'a'\nrounds = = 3\n")
     assert "is not a TOML file" in only
@@ -272,8 +315,12 @@ def test_every_graph_can_be_named(name, tmp_path):
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_every_schedule_can_be_named(name):
     schedule = {"name": name, **OPTIONS.get(name, {})}
-    built = accepted(graph={"name": "complete", "schedule": schedule})
-    assert isinstance(built.graph, SCHEDULES[name])
+    built, found = parse(file_of(graph={"name": "complete", "schedule": schedule}))
+    if name == "proximity":  # no task a file can name has agents that are somewhere
+        assert [p.text.split(",")[0] for p in found] == ["proximity has no positions"]
+    else:
+        assert not found
+        assert isinstance(built.graph, SCHEDULES[name])
 
 
 @pytest.mark.parametrize("name", RATES)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import random
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -26,6 +28,7 @@ from torch.utils.data import Dataset, Subset, TensorDataset
 
 import peerlearn as pl
 from peerlearn.learners import Regularized
+from peerlearn.learners.randomness import EVALUATION, MINIBATCH, MODEL, seed_from
 
 SIZES = (3, 8, 5, 6)
 AGENTS = range(len(SIZES))
@@ -546,3 +549,76 @@ def test_a_learner_goes_on_from_its_state(model, gradients):
         assert torch.equal(learner.gradient(theta), other.gradient(theta))
     assert other.gradient_evaluations().tolist() == [8] * 4
     assert other.note == f"{learner.note.split(':')[0]}: as before the run was resumed"
+
+
+# --- random numbers -----------------------------------------------------------------------
+
+
+def test_keys_of_different_lengths_and_purposes_have_streams_of_their_own():
+    keys = [(1, 2), (1, 2, 0), (1, 2, 0, 0), (1, 3), (1, 3, 0), (0, 1, 2)]
+    assert len({seed_from(*k) for k in keys}) == len(keys)
+    assert len({MINIBATCH, MODEL, EVALUATION}) == 3
+
+
+def jittered(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    return inputs + random.random() + np.random.random() + torch.rand(()), targets
+
+
+class Jittered(Items):
+    def __getitem__(self, index):
+        inputs, target = super().__getitem__(index)
+        return jittered(inputs, target)
+
+
+def test_all_global_generators_belong_to_the_agent_and_are_left_alone():
+    data = [Jittered(*samples(6, seed=a)) for a in AGENTS]
+    for changed in ({"data": data}, {"transform": jittered}):
+        learner = hosted(classification(**changed))
+        theta = scattered(learner)
+        random.seed(1), np.random.seed(1), torch.manual_seed(1)
+        first, measured = learner.gradient(theta), learner.evaluate(theta)
+        drawn = random.random(), np.random.random(), float(torch.rand(()))
+        again = hosted(classification(**changed))
+        random.seed(1), np.random.seed(1), torch.manual_seed(1)
+        assert (random.random(), np.random.random(), float(torch.rand(()))) == drawn
+        assert torch.equal(first, again.gradient(theta))
+        assert all(torch.equal(v, again.evaluate(theta)[n]) for n, v in measured.items())
+        alone = hosted(classification(**changed), agents=[2])
+        assert torch.equal(alone.gradient(theta[2:3])[0], first[2])
+
+
+# --- targets of other kinds ---------------------------------------------------------------
+
+
+class Pair(NamedTuple):
+    first: Tensor
+    second: Tensor
+
+
+class Targeted(Items):
+    """Targets that are a named tuple or a dict of tensors."""
+
+    def __init__(self, kind, count: int) -> None:
+        super().__init__(*samples(count))
+        self.kind = kind
+
+    def __getitem__(self, index):
+        inputs, target = super().__getitem__(index)
+        return inputs, self.kind(first=inputs[0], second=torch.tensor(target))
+
+
+@pytest.mark.parametrize("kind", [Pair, dict])
+def test_means_over_targets_of_any_kind_count_samples(kind, monkeypatch):
+    monkeypatch.setattr("peerlearn.learners.supervised.EVALUATION_BATCH", 4)  # batches of 4 and 3
+
+    def loss(outputs, targets):
+        part = targets.first if kind is Pair else targets["first"]
+        return mse_loss(outputs[:, 0], part)
+
+    learner = hosted(classification(data=[Targeted(kind, 7)] * 2, loss=loss, test=None))
+    theta = scattered(learner)
+    measured = learner.evaluate(theta)["train_loss"]
+    inputs = samples(7)[0]
+    for agent in range(2):
+        outputs = learner.module(theta[agent], agent)(inputs)[:, 0]
+        torch.testing.assert_close(measured[agent], mse_loss(outputs, inputs[:, 0]).detach())

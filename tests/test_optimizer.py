@@ -188,13 +188,25 @@ def test_rates_scale_each_columns_step(kind):
     [
         ("rmspropp", {}, "unknown optimizer 'rmspropp'; did you mean 'rmsprop'"),
         ("adam", {"beta": 0.9}, "Adam takes no option 'beta'; did you mean 'betas'"),
-        ("sgd", {"lr": 0.1}, "SGD takes no option 'lr'"),
-        ("sgd", {"momentum": -1.0}, "Invalid momentum"),
+        ("sgd", {"lr": 0.1}, "SGD takes no option 'lr': it is the method's own argument"),
+        ("sgd", {"momentum": -1.0}, r"SGD refuses the options .* \(Invalid momentum"),
+        ("adam", {"betas": [0.9]}, "Adam refuses the options {'betas'"),
+        ("adam", {"betas": [[0.9]]}, "the options of Adam are .*; expected numbers"),
+        ("adam", 3, "options is 3, expected names and values"),
+        (int, {}, "optimizer is <class 'int'>, expected a torch.optim class or its name"),
     ],
 )
 def test_mistakes_are_named(kind, options, message):
     with pytest.raises(ValueError, match=message):
         LocalOptimizer(kind, options)
+
+
+@pytest.mark.parametrize("option", ["foreach", "differentiable"])
+def test_what_rules_out_the_fused_step_gives_the_same_numbers(option):
+    theta, gradients = problem()
+    one, _ = LocalOptimizer("adam", {option: True}).step(theta, gradients[0], {}, LR)
+    other, _ = LocalOptimizer("adam").step(theta, gradients[0], {}, LR)
+    torch.testing.assert_close(one, other)
 
 
 def test_options_may_be_lists_as_experiment_files_have_them():

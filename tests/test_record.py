@@ -19,7 +19,8 @@ def written(tmp_path_factory):
     """The folder of a finished run, evaluated after rounds 0, 2, 4, 5."""
     folder = tmp_path_factory.mktemp("run")
     pl.train(
-        classification(), pl.DSGD(), pl.graphs.cycle(4), rounds=5, evaluate_every=2, seed=7,
+        classification(), pl.DSGD(lr=pl.schedules.decaying(0.1, mu=0.001)), pl.graphs.cycle(4),
+        rounds=5, evaluate_every=2, seed=7,
         out=folder, label="mine", device="cpu",
     )  # fmt: skip
     return folder
@@ -60,7 +61,8 @@ def test_the_measures_of_the_contract_are_all_there(written):
 
 def test_reading_gives_what_was_measured(written):
     run = pl.train(
-        classification(), pl.DSGD(), pl.graphs.cycle(4), rounds=5, evaluate_every=2, seed=7,
+        classification(), pl.DSGD(lr=pl.schedules.decaying(0.1, mu=0.001)), pl.graphs.cycle(4),
+        rounds=5, evaluate_every=2, seed=7,
         device="cpu",
     )  # fmt: skip
     found = record.read(written)

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 from rich.console import Console
 
+import peerlearn as pl
 from peerlearn.record import FILE_NAME, Record, from_lines, read_all
 from peerlearn.report import Number, build, style, summarize, summary_table
 from peerlearn.report.figures import curve, draw
@@ -450,3 +452,25 @@ def test_numbers_over_seeds(values: list[float], unknown: int) -> None:
 )
 def test_numbers_in_words(number: Number | None, measure: str, expected: str) -> None:
     assert show(number, measure) == expected
+
+
+def test_each_seed_is_a_thin_line() -> None:
+    """Three seeds: their means lie as thin lines around the thick one, and the caption says so."""
+    records = [from_lines(lines(seed=s, rounds=40)) for s in range(3)]
+    drawing = next(d for d in draw(records) if d.name == "rounds")
+    *thin, thick = drawing.figure.axes[0].lines
+    means = np.array([np.asarray(seed.get_ydata()) for seed in thin])
+    assert means == pytest.approx(np.array([r.history["accuracy"].mean(axis=1) for r in records]))
+    assert np.asarray(thick.get_ydata()) == pytest.approx(means.mean(axis=0))
+    assert "thin lines: each seed" in drawing.caption
+
+
+def test_without_a_test_set_the_training_data_are_the_measure(tmp_path: Path) -> None:
+    task = replace(pl.tasks.digits(gradients="loop"), test=None)
+    pl.train(task, pl.DSGD(), pl.graphs.cycle(10), rounds=2, out=tmp_path)
+    (record,) = read_all(tmp_path)
+    (row,) = summarize([record])
+    assert row.measure == "train_accuracy"
+    assert row.mean is not None
+    assert row.mean.mean == pytest.approx(record.final["train_accuracy"].mean())
+    assert "Train accuracy against rounds" in outline(tmp_path).words

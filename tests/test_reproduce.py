@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import peerlearn as pl
 from peerlearn import graphs, record, reproduce
 from peerlearn.reproduce.base import Planned, Records, Reproduction, final_percent, markdown, select
 from peerlearn.reproduce.dinno_mnist import IN_PLACE, METHODS, mixed_in_place, topologies
-from peerlearn.reproduce.figures import panels
+from peerlearn.reproduce.figures import _caption, _draw, _grid, panels
 
 NAMES = list(reproduce.REPRODUCTIONS)
 
@@ -81,6 +82,91 @@ def test_finished_runs_are_kept(tiny: Tiny, tmp_path: Path) -> None:
     lines = {p: p.read_bytes() for p in tmp_path.rglob(record.FILE_NAME)}
     reproduce.run("tiny", tmp_path, short=True)
     assert lines == {p: p.read_bytes() for p in tmp_path.rglob(record.FILE_NAME)}
+
+
+def made_up(
+    seed: int = 0, level: float = 0.9, lost_in: int | None = None, **stop: str
+) -> record.Record:
+    """A run of two agents at ``level``, one percent apart on either side; it may diverge."""
+    evaluation = {"measures": {"accuracy": [level - 0.01, level + 0.01]}, "seconds": {"total": 1.0}}
+    lines = [{"kind": "start", "schema": 1, "label": "made up", "seed": seed, "rounds": 40}]
+    lines += [{"kind": "evaluation", "round": k, **evaluation} for k in (0, 20)]
+    if lost_in is None:
+        return record.from_lines([*lines, {"kind": "end", "round": 40}])
+    return record.from_lines([*lines, {"kind": "stop", "round": lost_in, **stop}])
+
+
+LOST: dict[str, Any] = {"cause": "diverged", "reason": "DSGD diverged in round 31: its loss is NaN"}
+
+
+@pytest.mark.parametrize(
+    ("runs", "cell"),
+    [
+        ([], "not run"),
+        ([made_up()], "90.0 (worst 89.0)"),
+        ([made_up(), made_up(level=0.8)], "85.0 ± 7.1 (worst 79.0)"),
+        ([made_up(lost_in=31, **LOST)], "diverged in round 31"),
+        (
+            [made_up(), made_up(lost_in=31, **LOST), made_up(level=0.8)],
+            "85.0 ± 7.1 (worst 79.0); diverged in round 31 (1 of 3 seeds)",
+        ),
+        (
+            [made_up(lost_in=31, **LOST), made_up(lost_in=27, **LOST)],
+            "diverged in round 27 and 31 (2 of 2 seeds)",
+        ),
+        ([made_up(lost_in=31, reason=LOST["reason"])], "diverged in round 31"),
+        ([made_up(lost_in=31, cause="interrupted", reason="interrupted")], "90.0 (worst 89.0)"),
+    ],
+)
+def test_a_cell_says_what_diverged(runs: list[record.Record], cell: str) -> None:
+    """The last finite evaluation of a run that diverged is no result."""
+    assert final_percent(runs) == cell
+
+
+def test_a_run_that_diverged_is_not_run_again(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wild = [replace(p, algorithm=pl.DSGD(lr=1e30)) for p in tiny.plan() if p.seed == 0][:1]
+    monkeypatch.setattr(Tiny, "plan", lambda self: wild)
+    folder = reproduce.run("tiny", tmp_path)
+    lines = (folder / wild[0].folder / record.FILE_NAME).read_bytes()
+    reproduce.run("tiny", tmp_path)
+    assert "| DSGD | diverged in round " in (folder / "table.md").read_text()
+    assert (folder / wild[0].folder / record.FILE_NAME).read_bytes() == lines
+
+
+def test_a_panel_shows_every_seed_and_where_one_diverged(tmp_path: Path) -> None:
+    """Two seeds that last and one that does not: the mean, three thin lines and a cross."""
+    runs = [made_up(), made_up(level=0.8), made_up(level=0.2, lost_in=31, **LOST)]
+    (axes,) = _grid(1, 1)[1]
+    line: Any = _draw(axes, 0, runs, "accuracy")
+    assert np.asarray(line.get_ydata()) == pytest.approx([0.85, 0.85])
+    thin = [np.asarray(found.get_ydata())[-1] for found in axes.lines if found.get_linewidth() < 1]
+    assert sorted(thin) == pytest.approx([0.2, 0.8, 0.9])
+    crosses = [found for found in axes.lines if found.get_marker() == "x"]
+    assert [np.asarray(found.get_xdata()).tolist() for found in crosses] == [[20]]
+    assert _caption({"cycle": {"DSGD": runs}}) == (
+        "Line: mean over the agents of 3 seeds; thin lines: each seed; band: from the worst to the "
+        "best agent of 3 seeds. A cross: this seed diverged; the mean is of the others."
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_published_stands_beside_measured_and_the_figure_is_drawn(
+    name: str, tmp_path: Path
+) -> None:
+    """Also where some runs diverged, and all that is planned is in the table."""
+    reproduction = reproduce.REPRODUCTIONS[name]
+    plan = reproduction.plan()
+    records = {p.folder: made_up(p.seed) for p in plan}
+    records[plan[-1].folder] = made_up(seed=plan[-1].seed, lost_in=31, **LOST)
+    table = reproduction.table(records)
+    assert "published" in table
+    assert "not run" not in table
+    assert table.count("diverged in round 31") == 1
+    assert all(label in table for label in {p.label for p in plan})
+    reproduction.draw(records, tmp_path / "figure")
+    assert {p.name for p in tmp_path.iterdir()} == {"figure.png", "figure.svg"}
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:

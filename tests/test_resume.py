@@ -273,8 +273,23 @@ def test_a_damaged_checkpoint_is_told(tmp_path):
         train(out=tmp_path, resume=True)
 
 
-def test_a_checkpoint_without_its_record_is_told(tmp_path):
+@pytest.mark.parametrize("left", [None, "", '{"kind": "sta'])
+def test_a_checkpoint_without_its_record_is_told(left, tmp_path):
     train(out=tmp_path)
     (tmp_path / "record.jsonl").unlink()
-    with pytest.raises(ConfigurationError, match=r"has no record\.jsonl beside it"):
+    if left is not None:
+        (tmp_path / "record.jsonl").write_text(left)
+    with pytest.raises(ConfigurationError, match=r"has no record\.jsonl beside it .*; remove chec"):
         train(out=tmp_path, resume=True)
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    numbers = {
+        "rounds": np.int64(4), "seed": np.int64(3), "evaluate_every": np.int32(2),
+        "checkpoint_every": np.uint8(1),
+    }  # fmt: skip
+    algorithm = pl.DiNNO(local_steps=np.int64(2))
+    first = train(algorithm=algorithm, out=tmp_path, **numbers)
+    plain = {name: int(value) for name, value in numbers.items()}
+    again = train(algorithm=pl.DiNNO(local_steps=2), out=tmp_path, resume=True, **plain)
+    assert torch.equal(first.theta, again.theta)

@@ -107,3 +107,11 @@ def test_log_needs_positive_ends(ends):
 def test_diminishing_needs_steps_that_sum_up(options, message):
     with pytest.raises(ValueError, match=message):
         schedules.diminishing(0.1, **options)
+
+
+@pytest.mark.parametrize("factor", [10, 10.0])
+def test_what_grows_beyond_every_number_is_told_with_its_round(factor):
+    schedule = schedules.geometric(1.0, factor)
+    assert at(schedule, 308, 1000) == pytest.approx(1e308)
+    with pytest.raises(ValueError, match=r"geometric\(start=1.0, .*too large .* in round 309"):
+        at(schedule, 309, 1000)

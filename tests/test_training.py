@@ -68,6 +68,14 @@ def test_a_model_is_a_copy():
     assert torch.equal(torch.cat([p.flatten() for p in other.parameters()]), kept[1])
 
 
+@pytest.mark.parametrize("agent", [4, -1])
+def test_a_model_of_no_agent_is_refused(agent):
+    with pytest.raises(ValueError, match=f"agent is {agent}: expected an agent from 0 to 3"):
+        train().model(agent)
+    with pytest.raises(ValueError, match=r"there is one network, .*; use run\.model\(0\)"):
+        train(algorithm=pl.Centralized()).model(agent)
+
+
 def test_quadratics_have_no_modules():
     run = train(pl.tasks.quadratic(4, 3), pl.ConsensusADMM())
     with pytest.raises(TypeError, match=r"rows of run\.theta"):
@@ -232,7 +240,10 @@ def test_a_callback_can_stop_the_run(stop, tmp_path):
                                         evaluate_every=2).theta)  # fmt: skip
     assert load(tmp_path / CHECKPOINT).round == stop
     last = run.record.events[-1]
-    assert last["kind"] == ("end" if stop == 6 else "stop")
+    assert (last["kind"], last.get("cause")) == (
+        ("end", None) if stop == 6 else ("stop", "callback")
+    )
+    assert run.record.diverged is None
     assert pl.record.read(tmp_path).finished == (stop == 6)
     resumed = train(evaluate_every=2, out=tmp_path, resume=True)
     assert torch.equal(resumed.theta, train(evaluate_every=2).theta)
@@ -269,7 +280,9 @@ def test_a_signal_ends_cleanly_with_a_checkpoint(number, tmp_path):
     assert signal.getsignal(number) is before
     assert load(tmp_path / CHECKPOINT).round == 3
     text = (tmp_path / "record.jsonl").read_text().splitlines()[-1]
-    assert json.loads(text) == {"kind": "stop", "round": 3, "reason": "interrupted"}
+    assert json.loads(text) == {
+        "kind": "stop", "round": 3, "cause": "interrupted", "reason": "interrupted",
+    }  # fmt: skip
     resumed, whole = train(out=tmp_path, evaluate_every=6, resume=True), train(evaluate_every=6)
     assert torch.equal(resumed.theta, whole.theta)
     same_history(resumed, whole)
@@ -312,7 +325,8 @@ def test_a_loss_that_is_nan_names_method_round_and_agent(algorithm, tmp_path):
     assert (error.method, error.round, error.agents) == ("mine", 1, [2])
     assert "round 1" in str(error)
     last = json.loads((tmp_path / "record.jsonl").read_text().splitlines()[-1])
-    assert last == {"kind": "stop", "round": 1, "reason": str(error)}
+    assert last == {"kind": "stop", "round": 1, "cause": "diverged", "reason": str(error)}
+    assert pl.record.read(tmp_path).diverged == 1
     kept = load(tmp_path / CHECKPOINT)
     assert kept.round == 0
     assert kept.state["theta"].isfinite().all()

@@ -249,3 +249,17 @@ def test_negative_eigenvalues_are_no_violation():
     W = graphs.metropolis(graph)
     assert graphs.lambda_N(W) < 0
     assert weights.problems(W, graph, ALL) == []
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 3])
+def test_parts_that_never_hear_of_each_other_are_counted(blocks):
+    W = np.kron(np.eye(blocks), np.full((2, 2), 0.5))
+    simple = (abs(graphs.eigenvalues(W) - 1) < 1e-9).sum() == 1
+    found = weights.parts(W)
+    assert (found == []) == simple == (blocks == 1)
+    assert all(f"leave {blocks} parts" in sentence for sentence in found)
+
+
+def test_hearing_in_one_direction_around_a_circle_is_enough():
+    assert weights.parts(0.5 * np.eye(5) + 0.5 * np.roll(np.eye(5), 1, axis=1)) == []
+    assert weights.parts(np.array([[1.0, 0.0], [0.5, 0.5]]))  # agent 0 hears of nobody

@@ -19,15 +19,17 @@ import enum
 import math
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from .errors import nearest
 from .optimizer import LocalOptimizer
+from .schedules import Schedule
 
 if TYPE_CHECKING:
     from .learner import Learner
@@ -73,27 +75,41 @@ class Algorithm(ABC):
 
     def problems(self) -> list[str]:
         """What is wrong with the hyper-parameters, one sentence each."""
-        return [p for f in fields(self) for p in self._field_problems(f.name, f.type)]
+        hints = typing.get_type_hints(type(self))
+        found = [p for f in fields(self) for p in self._field_problems(f.name, hints[f.name])]
+        return found + self._clip_problems()
 
     def _field_problems(self, name: str, kind: Any) -> list[str]:
         value = getattr(self, name)
         if name == "optimizer":
             return _reason(lambda: LocalOptimizer(value, getattr(self, "options", {})))
-        choices = typing.get_args(typing.get_type_hints(type(self))[name])
-        if isinstance(value, str) and value not in choices:
-            return [f"{name} is {value!r}; {nearest(value, map(str, choices))}"]
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return []
-        if not math.isfinite(value) or value < 0:
-            return [f"{name} is {value}, expected a finite number that is not negative"]
-        if kind == "int" and value < 1:
-            return [f"{name} is {value}, expected at least 1"]
+        allowed = typing.get_args(kind) or (kind,)
+        if typing.get_origin(kind) is Literal:
+            wrong = value not in allowed
+            return [f"{name} is {value!r}; {nearest(value, map(str, allowed))}"] if wrong else []
+        if kind is bool:
+            return (
+                [] if isinstance(value, bool) else [f"{name} is {value!r}, expected true or false"]
+            )
+        if float in allowed or int in allowed:
+            return _number_problems(name, value, allowed)
+        return []
+
+    def _clip_problems(self) -> list[str]:
+        if self.clip is not None and Needs.MINIMIZE in self.needs:
+            return [
+                f"clip is {self.clip}, but losses are minimised exactly, without gradients to "
+                "clip; leave clip out"
+            ]
+        if self.clip == 0:
+            return ["clip is 0, which stops every gradient; expected a positive number, or None"]
         return []
 
     def below_one(self, name: str) -> list[str]:
         """The complaint about a momentum that never dies away."""
         value = getattr(self, name)
-        return [f"{name} is {value}, expected less than 1"] if value >= 1 else []
+        large = isinstance(value, int | float) and value >= 1
+        return [f"{name} is {value}, expected less than 1"] if large else []
 
     @property
     def reaches_consensus(self) -> bool:
@@ -145,6 +161,23 @@ class ThetaState(NamedTuple):
     """The state of a method that remembers nothing but its networks."""
 
     theta: torch.Tensor  # (A, P)
+
+
+def _number_problems(name: str, value: Any, allowed: Sequence[Any]) -> list[str]:
+    """What is wrong with a number, or with a schedule or None where the field allows them."""
+    others = tuple(k for k in allowed if k not in (int, float))
+    if others and isinstance(value, others):
+        return []
+    wanted = "a number" if float in allowed else "a whole number"
+    wanted += " or a schedule" if Schedule in others else ""
+    wanted += " or None" if type(None) in others else ""
+    if isinstance(value, bool) or not isinstance(value, Real if float in allowed else Integral):
+        return [f"{name} is {value!r}, expected {wanted}"]
+    if not math.isfinite(value) or value < 0:
+        return [f"{name} is {value}, expected a finite number that is not negative"]
+    if float not in allowed and value < 1:
+        return [f"{name} is {value}, expected at least 1"]
+    return []
 
 
 def _reason(build: Callable[[], Any]) -> list[str]:

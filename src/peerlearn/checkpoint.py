@@ -18,6 +18,7 @@ from torch import Tensor
 
 FILE_NAME = "checkpoint.safetensors"
 PARTS = ("state", "learner", "traffic")
+SHOWN = 60  # characters of a value in a sentence
 
 
 @dataclass
@@ -85,5 +86,13 @@ def differences(kept: dict[str, Any], wanted: dict[str, Any], prefix: str = "") 
         if isinstance(old, dict) and isinstance(new, dict):
             found += differences(old, new, f"{prefix}{key}.")
         elif old != new:
-            found.append(f"{prefix}{key} was {old!r} and is now {new!r}")
+            found.append(f"{prefix}{key} {_change(repr(old), repr(new))}")
     return found
+
+
+def _change(old: str, new: str) -> str:
+    """``was 1 and is now 2``; of the edges of a large graph only that they changed."""
+    if max(len(old), len(new)) <= SHOWN:
+        return f"was {old} and is now {new}"
+    shorter = [text if len(text) <= SHOWN else text[: SHOWN - 3] + "..." for text in (old, new)]
+    return "has changed" if shorter[0] == shorter[1] else "was {} and is now {}".format(*shorter)

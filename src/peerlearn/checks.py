@@ -13,10 +13,11 @@ from . import graphs, record
 from .algorithm import Algorithm, Needs
 from .engines import ENGINES
 from .errors import ConfigurationError, unknown
-from .graphs import GraphSchedule
+from .graphs import GraphSchedule, spectrum
 from .tasks import BaseTask
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+OF_WEIGHTS = Needs.DOUBLY_STOCHASTIC | Needs.SYMMETRIC | Needs.ASSUMPTION_2
 
 
 def require_kinds(task: Any, algorithm: Any) -> None:
@@ -91,36 +92,37 @@ def graph_problems(
 
 
 def _weight_problems(algorithm: Algorithm, schedule: GraphSchedule, weights: Any) -> list[str]:
-    """The weights of a static graph, or of the first rounds of a schedule.
-
-    A single round's graph may fall apart, so there Assumption 2 (c) is not asked for.
-    """
-    if algorithm.needs & (Needs.DOUBLY_STOCHASTIC | Needs.SYMMETRIC | Needs.ASSUMPTION_2):
-        needs = algorithm.needs
-    else:
-        return _rule_problems(weights) if isinstance(weights, str) else []
-    rounds = 1
-    if not isinstance(schedule, graphs.static):
-        rounds = min(schedule.window, 10) if known(schedule) else 0
-        if Needs.ASSUMPTION_2 in needs:
-            needs = Needs.DOUBLY_STOCHASTIC | Needs.SYMMETRIC
+    """The weights of a static graph, or of the first rounds of a schedule."""
     try:
         rule = graphs.as_rule(weights)
-        for round in range(rounds):
-            graph = schedule.at(round)
-            found = graphs.weights.problems(rule(graph), graph, needs)
-            if found:
-                return [f"{algorithm.name}: {sentence}" for sentence in found]
+        if isinstance(schedule, graphs.static):
+            found = _static_problems(rule, schedule.graph, algorithm.needs)
+        else:
+            found = _changing_problems(rule, schedule, algorithm.needs)
     except ValueError as error:
         return [str(error)]
-    return []
+    return [f"{algorithm.name}: {sentence}" for sentence in found]
 
 
-def _rule_problems(name: str) -> list[str]:
-    try:
-        graphs.as_rule(name)
-    except ValueError as error:
-        return [str(error)]
+def _static_problems(rule: graphs.Rule, graph: nx.Graph, needs: Needs) -> list[str]:
+    """The record tells of these weights, so they must exist even for a method that has no needs."""
+    mixing = spectrum.square(rule(graph))
+    if not needs & OF_WEIGHTS:
+        return []
+    return graphs.weights.problems(mixing, graph, needs) or graphs.weights.parts(mixing)
+
+
+def _changing_problems(rule: graphs.Rule, schedule: GraphSchedule, needs: Needs) -> list[str]:
+    """A single round's graph may fall apart, so Assumption 2 (c) is not asked for."""
+    if not needs & OF_WEIGHTS or not known(schedule):
+        return []
+    if Needs.ASSUMPTION_2 in needs:
+        needs = Needs.DOUBLY_STOCHASTIC | Needs.SYMMETRIC
+    for round in range(min(schedule.window, 10)):
+        graph = schedule.at(round)
+        found = graphs.weights.problems(rule(graph), graph, needs)
+        if found:
+            return found
     return []
 
 
@@ -145,8 +147,10 @@ def find_device(device: str | torch.device) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         found = torch.device(device)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ValueError(f"unknown device {device!r}; use auto, cpu or cuda") from error
+    if found.type not in ("cpu", "cuda"):
+        raise ValueError(f"device {device!r} is not supported; use auto, cpu or cuda")
     if found.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             f"device {device!r} was asked for, but torch sees no CUDA; use auto or cpu"

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import networkx as nx
-import numpy as np
 from pydantic import AfterValidator, BaseModel, Field
 
 from . import graphs
@@ -107,7 +106,7 @@ class Experiment:
         """The keyword arguments of `train` and `prepare` for one run."""
         s = self.settings
         return {
-            "rounds": s.rounds, "seed": seed, "weights": _weights(s.weights),
+            "rounds": s.rounds, "seed": seed, "weights": s.weights,
             "evaluate_every": s.evaluate_every, "checkpoint_every": s.checkpoint_every,
             "device": s.device, "dtype": s.dtype, "engine": s.engine, "label": label,
             "out": out / label / f"seed-{seed}" if out else None, "resume": resume,
@@ -139,16 +138,26 @@ def parse(raw: Mapping[str, Any]) -> tuple[Experiment | None, list[Problem]]:
     first_seed, *_ = outermost.get("seeds") or [0]
     task, found = _task(raw.get("task"), first_seed)
     problems += found
-    graph, found = _graph(raw.get("graph"), task)
+    agents = _agents(raw.get("task"), task, found)
+    graph, found = _graph(raw.get("graph"), agents)
     problems += found
-    methods, found = _algorithms(raw.get("algorithms"))
+    methods, paths, found = _algorithms(raw.get("algorithms"))
     problems += found
-    if problems or task is None:
+    if task is None or task.agents != agents or (graph is None and raw.get("graph") is not None):
         return None, problems
-    settings = ExperimentFile.model_validate(raw)
-    experiment = Experiment(settings, methods, graph, task)
-    problems = list(dict.fromkeys(_together(experiment)))
+    experiment = Experiment(_settings(raw, outermost, problems), methods, graph, task)
+    told = {p.text for p in problems}
+    problems += [p for p in dict.fromkeys(_together(experiment, paths)) if p.text not in told]
     return (None if problems else experiment), problems
+
+
+def _settings(
+    raw: Mapping[str, Any], outermost: dict[str, Any], problems: list[Problem]
+) -> ExperimentFile:
+    """The file, without what is wrong in its outermost table."""
+    wrong = {p.path for p in problems}
+    right = {k: v for k, v in (outermost or raw).items() if k not in wrong}
+    return ExperimentFile.model_construct(**{"name": "", "rounds": 1, **right})
 
 
 # --- checking, table by table -------------------------------------------------------------------
@@ -162,7 +171,7 @@ def _name_problems(raw: Mapping[str, Any]) -> list[Problem]:
         found.append(Problem("engine", str(unknown("engine", engine, ENGINES))))
     checks: dict[str, Callable[[], Any]] = {
         "device": lambda: find_device(str(device)),
-        "weights": lambda: graphs.as_rule(_weights(raw.get("weights", "metropolis"))),
+        "weights": lambda: graphs.as_rule(raw.get("weights", "metropolis")),
     }
     for key, check in checks.items():
         try:
@@ -170,11 +179,6 @@ def _name_problems(raw: Mapping[str, Any]) -> list[Problem]:
         except ValueError as error:
             found.append(Problem(key, str(error)))
     return found
-
-
-def _weights(value: Any) -> Any:
-    """A rule's name as it is, a matrix as an array."""
-    return np.array(value, float) if isinstance(value, list) else value
 
 
 def _named(table: Any, path: str, known: Sequence[str]) -> tuple[str | None, list[Problem]]:
@@ -191,17 +195,38 @@ def _named(table: Any, path: str, known: Sequence[str]) -> tuple[str | None, lis
 
 
 def _task(table: Any, seed: int) -> tuple[BaseTask | None, list[Problem]]:
+    """The task, built without the keys that are wrong, so that the others are judged, too."""
     name, problems = _named(table, "task", list(TASKS))
     if name is None:
         return None, problems
-    _, problems = checked(_task_model(name), table, "task")
-    if problems:
-        return None, problems
-    try:
-        task = _make_task(table, seed)
-    except (ValueError, OSError) as error:
-        return None, [at_key("task", str(error), table)]
-    return task, [at_key("task", sentence, table) for sentence in task.problems()]
+    right, problems = checked(_task_model(name), table, "task")
+    task, found = _build_task({key: table[key] for key in right}, seed) if right else (None, [])
+    problems += found
+    if task is not None:
+        problems += [at_key("task", sentence, table) for sentence in task.problems()]
+    return task, problems
+
+
+def _build_task(table: dict[str, Any], seed: int) -> tuple[BaseTask | None, list[Problem]]:
+    """A key that the task complains about is said and left out, until no complaint is left."""
+    problems: list[Problem] = []
+    while True:
+        try:
+            return _make_task(table, seed), problems
+        except (ValueError, OSError) as error:
+            problems.append(at_key("task", str(error), table))
+        wrong = problems[-1].path.removeprefix("task").removeprefix(".")
+        if wrong in ("", "name"):
+            return None, problems
+        table = {key: value for key, value in table.items() if key != wrong}
+
+
+def _agents(table: Any, task: BaseTask | None, problems: list[Problem]) -> int | None:
+    """The size of the team, if it is sure: the file says so, or no key of the task is wrong."""
+    stated = table.get("agents") if isinstance(table, dict) else None
+    if isinstance(stated, int) and stated >= 1:
+        return stated
+    return task.agents if task is not None and not problems else None
 
 
 def _task_model(name: str) -> Any:
@@ -211,7 +236,8 @@ def _task_model(name: str) -> Any:
     more: list[Callable[..., Any]] = (
         [images, Task] if inspect.Parameter.VAR_KEYWORD in kinds else []
     )
-    return options_model(function, *more, skip=OWN_OF_TASK, name=(str, ...))
+    seed = (int, Field(None, ge=0, description="a whole number, 0 or more"))
+    return options_model(function, *more, skip=OWN_OF_TASK, name=(str, ...), seed=seed)
 
 
 def _make_task(table: Mapping[str, Any], seed: int) -> BaseTask:
@@ -219,52 +245,50 @@ def _make_task(table: Mapping[str, Any], seed: int) -> BaseTask:
     return TASKS[table["name"]](**options)
 
 
-def _graph(
-    table: Any, task: BaseTask | None
-) -> tuple[nx.Graph | GraphSchedule | None, list[Problem]]:
+def _graph(table: Any, agents: int | None) -> tuple[nx.Graph | GraphSchedule | None, list[Problem]]:
     name, problems = _named(table, "graph", list(TOPOLOGIES))
     if name is None:
         return None, problems
-    builder, schedule = SIZED.get(name, TOPOLOGIES[name]), table.get("schedule")
+    builder = SIZED.get(name, TOPOLOGIES[name])
     first = next(iter(inspect.signature(builder).parameters))
     model = options_model(builder, skip=[first], name=(str, ...), schedule=(dict[str, Any], None))
     options, problems = checked(model, table, "graph")
-    name_of_schedule, found = _named(schedule, "graph.schedule", list(SCHEDULES))
-    problems += found
-    if name_of_schedule is not None:
-        problems += _schedule_problems(name_of_schedule, schedule)
-    if problems or task is None:
-        return None, problems
-    try:
+    graph = None
+    if agents is not None and options:
         options = {k: v for k, v in options.items() if k not in ("name", "schedule")}
-        graph = graphs.build(name, task.agents, **options)
-    except (ValueError, OSError) as error:
-        return None, [at_key("graph", str(error), [*table, "name"])]
-    return _scheduled(graph, schedule)
+        try:
+            graph = graphs.build(name, agents, **options)
+        except (ValueError, OSError) as error:
+            problems.append(at_key("graph", str(error), table))
+    scheduled, found = _scheduled(graph, table.get("schedule"))
+    problems += found
+    return (None if problems else scheduled), problems
 
 
 def _scheduled(
-    graph: nx.Graph, table: Mapping[str, Any] | None
+    graph: nx.Graph | None, table: Any
 ) -> tuple[nx.Graph | GraphSchedule | None, list[Problem]]:
-    """The graph under its schedule, if it has one."""
-    if table is None:
-        return graph, []
-    options = {k: v for k, v in table.items() if k != "name"}
-    try:
-        return graphs.build_schedule(table["name"], graph, **options), []
-    except ValueError as error:
-        return None, [at_key("graph.schedule", str(error), table)]
-
-
-def _schedule_problems(name: str, table: Mapping[str, Any]) -> list[Problem]:
+    """The graph under its schedule, if it has one; without a graph only the schedule's options."""
+    name, problems = _named(table, "graph.schedule", list(SCHEDULES))
+    if name is None:
+        return graph, problems
     first = next(iter(inspect.signature(SCHEDULES[name]).parameters))
     model = options_model(SCHEDULES[name], skip=[first], name=(str, ...))
-    return checked(model, table, "graph.schedule")[1]
+    options, problems = checked(model, table, "graph.schedule")
+    if not options:
+        return None, problems
+    options.pop("name")
+    try:
+        schedule = graphs.build_schedule(name, graph or nx.complete_graph(2), **options)
+    except ValueError as error:
+        return None, [*problems, at_key("graph.schedule", str(error), table)]
+    return (None if graph is None else schedule), problems
 
 
-def _algorithms(tables: Any) -> tuple[dict[str, Algorithm], list[Problem]]:
-    """label -> method."""
+def _algorithms(tables: Any) -> tuple[dict[str, Algorithm], dict[str, str], list[Problem]]:
+    """label -> method, and label -> where it stands in the file."""
     methods: dict[str, Algorithm] = {}
+    paths: dict[str, str] = {}
     seen: set[str] = set()
     problems = []
     for number, table in enumerate(tables if isinstance(tables, list) else []):
@@ -279,8 +303,8 @@ def _algorithms(tables: Any) -> tuple[dict[str, Algorithm], list[Problem]]:
             ))  # fmt: skip
         seen.add(label.lower())
         if method is not None:
-            methods[label] = method
-    return methods, problems
+            methods[label], paths[label] = method, path
+    return methods, paths, problems
 
 
 def _algorithm(table: Any, path: str) -> tuple[str, Algorithm | None, list[Problem]]:
@@ -323,13 +347,13 @@ def _hashable(settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _together(experiment: Experiment) -> Iterable[Problem]:
+def _together(experiment: Experiment, paths: Mapping[str, str]) -> Iterable[Problem]:
     """What does not go together: graph, weights, task and each method."""
-    for number, (label, method) in enumerate(experiment.algorithms.items()):
+    for label, method in experiment.algorithms.items():
         try:
             prepare(experiment.first_task, method, experiment.graph_of(label),
                     **experiment.request(label, experiment.settings.seeds[0]))  # fmt: skip
         except ConfigurationError as error:
             for sentence in error.problems:
                 own = method.name in sentence
-                yield Problem(join("algorithms", number) if own else "graph", sentence)
+                yield Problem(paths[label] if own else "graph", sentence)

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import networkx as nx
 import numpy as np
 import torch
+from scipy import sparse
 
 from . import graphs
 from .algorithm import Algorithm
 from .checks import known
 from .graphs import GraphSchedule, spectrum
+from .schedules import Schedule
+
+SIMPLE = bool | int | float | str | None
 
 
 def describe_graph(
@@ -59,49 +65,76 @@ def edges_of(graph: nx.Graph) -> list[list[int]]:
 
 def settings_of(algorithm: Algorithm) -> dict[str, Any]:
     """The hyper-parameters as JSON has them, schedules with their names."""
-    return {name: _plain(value) for name, value in vars(algorithm).items()}
+    return plain(vars(algorithm))
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, int | float | str | bool | None):
+def plain(value: Any) -> Any:
+    """Any value as JSON has it, alike in every process: contents and names, never an address."""
+    if isinstance(value, SIMPLE):
         return value
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
-        return value.__qualname__
+        return [plain(v) for v in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, torch.Tensor | np.ndarray) or sparse.issparse(value):
+        return _fingerprint(value)
+    if isinstance(value, torch.dtype | torch.device):
+        return str(value)
+    if isinstance(value, partial):
+        return {"partial": plain(value.func), "args": plain(value.args), **plain(value.keywords)}
+    return value.__qualname__ if hasattr(value, "__qualname__") else _object(value)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    """The class of an object and its fields; of one that has none, what is simple in it."""
+    kind = "schedule" if isinstance(value, Schedule) else "class"
     if is_dataclass(value):
-        return {"schedule": type(value).__name__, **_fields(value)}
-    return repr(value)
+        return {kind: type(value).__qualname__, **_fields(value)}
+    simple = {k: v for k, v in getattr(value, "__dict__", {}).items() if isinstance(v, SIMPLE)}
+    return {kind: type(value).__qualname__, **plain(simple)}
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+
+
+def _fingerprint(array: Any) -> str:
+    """Sixteen digits that change with any entry of a tensor, array or sparse matrix."""
+    if isinstance(array, torch.Tensor):
+        array = array.detach().cpu().float() if array.dtype == torch.bfloat16 else array
+        array = array.detach().cpu().numpy()
+    dense = np.asarray(array.toarray() if hasattr(array, "toarray") else array)
+    head = f"{dense.dtype} {dense.shape} ".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(dense).tobytes()).hexdigest()[:16]
 
 
 def describe_schedule(schedule: GraphSchedule) -> dict[str, Any]:
     """Its arguments and the edges it thins out, or else those of its first round."""
-    name = type(schedule).__name__
-    settings: dict[str, Any] = _fields(schedule) if is_dataclass(schedule) else {}
     graph = vars(schedule).get("graph")
     if graph is None and known(schedule):
         graph = schedule.at(0)
-    shown = ", ".join(f"{k}={v}" for k, v in settings.items() if k not in ("graph", "agents"))
     return {
         "agents": schedule.agents,
         "name": "" if graph is None else graph.graph.get("name", ""),
-        "schedule": f"{name}({shown})",
+        "schedule": _call(schedule, skip=("graph", "agents")),
         "edges": [] if graph is None else edges_of(graph),
     }
 
 
 def digest(weights: Any) -> str:
-    """A short description of weights that are not named by a rule."""
-    if callable(weights):
-        return getattr(weights, "__qualname__", repr(weights))
-    dense = weights.toarray() if hasattr(weights, "toarray") else np.asarray(weights, float)
-    return f"matrix {hashlib.sha256(np.ascontiguousarray(dense).tobytes()).hexdigest()[:16]}"
+    """Weights in a few words: ``metropolis``, ``lazy(rule=mine)``, ``given(matrix=...)``."""
+    return weights if isinstance(weights, str) else _call(graphs.as_rule(weights))
+
+
+def _call(value: Any, skip: tuple[str, ...] = ()) -> str:
+    """``link_failures(p=0.3, seed=2)``: what would make the object again."""
+    found = plain(value)
+    if not isinstance(found, dict):
+        return str(found)
+    name = found.pop("class", "")
+    return f"{name}({', '.join(f'{k}={v}' for k, v in found.items() if k not in skip)})"
 
 
 def versions() -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from . import record
 from .config import Experiment, parse
 from .errors import ConfigurationError, Diverged, nearest
-from .report.page import EXPERIMENT as FILE_NAME
+from .record import EXPERIMENT_FILE as FILE_NAME
 from .setup import prepare
 from .tables import Problem
 from .tasks import BaseTask
@@ -136,12 +136,12 @@ class Outcome:
     Attributes:
         folder: where its runs lie.
         skipped: how many runs were finished before.
-        failures: the runs that diverged.
+        failures: why runs failed, a sentence for each that diverged, now or before.
     """
 
     folder: Path
     skipped: int = 0
-    failures: list[Diverged] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
 
 def run(
@@ -159,7 +159,8 @@ def run(
     Args:
         experiment: what to run.
         out: the folder, ``runs/<name>`` by default.
-        resume: go on with the runs in ``out``; finished ones are left as they are.
+        resume: go on with the runs in ``out``; finished ones are left as they are, and so are
+            those that diverged, for they would do so again.
         progress: called after each round and each evaluation.
 
     Raises:
@@ -188,8 +189,12 @@ def _run_one(
     progress: Callable[[Step], None],
 ) -> None:
     request = experiment.request(label, seed, outcome.folder, resume=True)
-    if _finished(request["out"]):
-        outcome.skipped += 1
+    before = _ended(request["out"])
+    if before is not None:
+        if before.finished:
+            outcome.skipped += 1
+        else:
+            outcome.failures.append(_as_before(before))
         progress(Step(label, seed, experiment.settings.rounds))
         return
     try:
@@ -199,11 +204,21 @@ def _run_one(
             on_round=lambda done: progress(Step(label, seed, done)),
         )  # fmt: skip
     except Diverged as failure:
-        outcome.failures.append(failure)
+        outcome.failures.append(str(failure))
 
 
-def _finished(folder: Path) -> bool:
-    return (folder / record.FILE_NAME).exists() and record.read(folder).finished
+def _ended(folder: Path) -> record.Record | None:
+    """The record of a run that would end the same way again: it is finished, or diverged."""
+    path = folder / record.FILE_NAME
+    if not path.exists() or not record.first_line(path):
+        return None
+    kept = record.read(path)
+    return kept if kept.finished or kept.diverged is not None else None
+
+
+def _as_before(kept: record.Record) -> str:
+    reason = kept.events[-1]["reason"]
+    return f"{reason}; this was found before, remove {kept.folder} to train it again"
 
 
 def _check_folder(experiment: Experiment, folder: Path, resume: bool) -> None:
@@ -223,11 +238,15 @@ def _check_folder(experiment: Experiment, folder: Path, resume: bool) -> None:
 def _other_runs(experiment: Experiment, folder: Path) -> Iterator[str]:
     """What keeps the runs begun in ``folder`` from going on."""
     for seed in experiment.settings.seeds:
-        for label, method in experiment.algorithms.items():
-            request = experiment.request(label, seed, folder, resume=True)
-            if not (request["out"] / record.FILE_NAME).exists():
-                continue
+        requests = {
+            label: experiment.request(label, seed, folder, resume=True)
+            for label in experiment.algorithms
+        }
+        begun = {a: r for a, r in requests.items() if (r["out"] / record.FILE_NAME).exists()}
+        task = experiment.task(seed) if begun else experiment.first_task
+        for label, request in begun.items():
+            method, graph = experiment.algorithms[label], experiment.graph_of(label)
             try:
-                prepare(experiment.task(seed), method, experiment.graph_of(label), **request)
+                prepare(task, method, graph, **request)
             except ConfigurationError as error:
                 yield from error.problems

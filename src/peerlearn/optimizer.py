@@ -52,7 +52,16 @@ class LocalOptimizer:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        problem = _problem(*self._key)
+        if not isinstance(self.options, Mapping):
+            raise ValueError(f"options is {self.options!r}, expected names and values")
+        kind, options = self._key
+        try:
+            problem = _problem(kind, options)
+        except TypeError as error:  # unhashable
+            raise ValueError(
+                f"the options of {kind.__name__} are {dict(options)}; expected numbers, true or "
+                "false, and lists of numbers"
+            ) from error
         if problem:
             raise ValueError(problem)
 
@@ -60,12 +69,22 @@ class LocalOptimizer:
     def _key(self) -> tuple[Any, Settings]:
         """The class and its options, lists (as experiment files have them) made tuples."""
         frozen = {n: tuple(v) if isinstance(v, list) else v for n, v in self.options.items()}
-        return self.torch_class, tuple(sorted(frozen.items()))
+        return self.torch_class, tuple(sorted(frozen.items(), key=lambda item: str(item[0])))
 
     @property
     def torch_class(self) -> type[torch.optim.Optimizer]:
-        if isinstance(self.kind, type):
+        if isinstance(self.kind, type) and issubclass(self.kind, torch.optim.Optimizer):
             return self.kind
+        if isinstance(self.kind, torch.optim.Optimizer):
+            name = type(self.kind).__name__
+            raise ValueError(
+                f"optimizer is an instance of {name}; give the class itself, torch.optim.{name}, "
+                "and its settings as options"
+            )
+        if not isinstance(self.kind, str):
+            raise ValueError(
+                f"optimizer is {self.kind!r}, expected a torch.optim class or its name"
+            )
         known = known_optimizers()
         if self.kind.lower() not in known:
             raise unknown("optimizer", self.kind, known)
@@ -179,7 +198,8 @@ def _build(
     kind: type[torch.optim.Optimizer], parameters: list[Tensor], lr: float, options: dict[str, Any]
 ) -> torch.optim.Optimizer:
     """The torch optimizer; fused where torch has it, which is three to six times faster."""
-    if kind in (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD, torch.optim.Adagrad):
+    fusible = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD, torch.optim.Adagrad)
+    if kind in fusible and not (options.get("foreach") or options.get("differentiable")):
         options = {"fused": True, **options}
     return kind(parameters, lr=lr, **options)  # type: ignore[call-arg]
 
@@ -202,13 +222,12 @@ def _problem(kind: type[torch.optim.Optimizer], options: Settings) -> str:
     Found by trying: three steps on a small matrix must equal the same steps on each of its
     elements alone.
     """
+    wrong = _option_problem(kind, options)
+    if wrong:
+        return wrong
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(2, 3, dtype=torch.float64, generator=generator)
     gradients = torch.randn(3, 2, 3, dtype=torch.float64, generator=generator)
-    accepted = [p for p in inspect.signature(kind).parameters if p not in ("params", "lr")]
-    for name, _ in options:
-        if name not in accepted:
-            return f"{kind.__name__} takes no option {name!r}; {nearest(name, accepted)}"
     try:
         whole = _trial(kind, start, gradients, options)
         single = [
@@ -217,6 +236,8 @@ def _problem(kind: type[torch.optim.Optimizer], options: Settings) -> str:
             for j in range(3)
         ]
     except Exception as error:
+        if options and not _problem(kind, ()):  # type: ignore[arg-type]
+            return f"{kind.__name__} refuses the options {dict(options)} ({error}); correct them"
         return (
             f"{kind.__name__} cannot be the local optimizer ({error}); use an elementwise one such "
             "as SGD, Adam or RMSprop"
@@ -226,6 +247,17 @@ def _problem(kind: type[torch.optim.Optimizer], options: Settings) -> str:
             f"{kind.__name__} is not elementwise: it would mix the networks of different agents; "
             "use an elementwise optimizer such as SGD, Adam or RMSprop"
         )
+    return ""
+
+
+def _option_problem(kind: type[torch.optim.Optimizer], options: Settings) -> str:
+    """Which option the class does not take, or nothing."""
+    accepted = [p for p in inspect.signature(kind).parameters if p not in ("params", "lr")]
+    for name, _ in options:
+        if name == "lr":
+            return f"{kind.__name__} takes no option 'lr': it is the method's own argument"
+        if name not in accepted:
+            return f"{kind.__name__} takes no option {name!r}; {nearest(name, accepted)}"
     return ""
 
 

@@ -8,8 +8,11 @@
 ``{"kind": "evaluation", "round": k, "measures": {name: [one number per agent]}, "seconds": {...}}``
     after k rounds. Traffic and gradient evaluations are cumulative. The seconds are cumulative too:
     gradient, exchange, evaluation and total.
-``{"kind": "resume", "round": k, ...}``, ``{"kind": "stop", "round": k, "reason": "..."}``
-    the run was taken up again after k rounds; it ended early.
+``{"kind": "resume", "round": k, ...}``
+    the run was taken up again after k rounds.
+``{"kind": "stop", "round": k, "cause": "...", "reason": "..."}``
+    it ended early. The cause is one word, "diverged", "interrupted" or "callback"; the reason is a
+    sentence.
 ``{"kind": "end", "round": k}``
     all planned rounds are done.
 
@@ -33,6 +36,7 @@ import numpy as np
 
 SCHEMA = 1
 FILE_NAME = "record.jsonl"
+EXPERIMENT_FILE = "experiment.json"  # beside the folders of an experiment's runs
 
 
 class Recorder:
@@ -86,6 +90,12 @@ class Record:
     @property
     def finished(self) -> bool:
         return any(e["kind"] == "end" for e in self.events)
+
+    @property
+    def diverged(self) -> int | None:
+        """The round in which the run diverged; None if it did not."""
+        last = self.events[-1] if self.events else {}
+        return last["round"] if last.get("cause") == "diverged" else None
 
 
 def read(path: str | Path) -> Record:

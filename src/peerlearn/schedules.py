@@ -117,8 +117,23 @@ SCHEDULES: dict[str, type[Schedule]] = {
 
 
 def at(rate: Rate, round: int, rounds: int) -> float:
-    """The value of a rate in one round; the start of a run (round -1) counts as round 0."""
-    return rate(max(round, 0), rounds) if isinstance(rate, Schedule) else rate
+    """The value of a rate in one round; the start of a run (round -1) counts as round 0.
+
+    Raises:
+        ValueError: a schedule has grown beyond the largest number.
+    """
+    if not isinstance(rate, Schedule):
+        return rate
+    try:
+        value = float(rate(max(round, 0), rounds))
+    except OverflowError:
+        value = math.inf
+    if not math.isfinite(value):
+        raise ValueError(
+            f"the schedule {rate} is too large for a number in round {round}; let it grow more "
+            "slowly, or end below 1e308"
+        )
+    return value
 
 
 def _progress(round: int, rounds: int) -> float:

@@ -21,12 +21,13 @@ from .checks import (
     find_dtype,
     folder_problems,
     graph_problems,
+    known,
     name_problems,
     number_problems,
     require_kinds,
     seed_problems,
 )  # fmt: skip
-from .describe import describe_graph, digest, settings_of, versions
+from .describe import describe_graph, digest, plain, settings_of, versions
 from .engines import ENGINES
 from .errors import ConfigurationError
 from .graphs import GraphSchedule
@@ -49,7 +50,6 @@ class Setup:
     evaluate_every: int
     checkpoint_every: int
     out: Path | None
-    resumes: bool
     device: torch.device
     dtype: torch.dtype
     engine: str
@@ -74,14 +74,11 @@ class Setup:
         return self.trained.learner(self.seed, self.device, self.dtype)
 
     def build_engine(self, clock: Clock) -> Any:
-        engine = ENGINES[self.engine](
+        return ENGINES[self.engine](
             total=1 if self.algorithm.pools_data else self.task.agents,
             weights=graphs.as_rule(self.weights), rounds=self.rounds, device=self.device,
-            dtype=self.dtype, seed=self.seed, clock=clock,
+            dtype=self.dtype, seed=self.seed, clock=clock, traffic=Traffic(self.task.agents),
         )  # fmt: skip
-        if self.algorithm.pools_data:
-            object.__setattr__(engine, "traffic", Traffic(self.task.agents))
-        return engine
 
     def graph_at(self, round: int, positions: Any) -> nx.Graph | None:
         return self.schedule.at(round, positions) if self.schedule is not None else None
@@ -104,11 +101,11 @@ class Setup:
         return {
             "algorithm": self.algorithm.name,
             "settings": settings_of(self.algorithm),
-            "task": self.task.describe(),
+            "task": plain(self.task.describe()),
             "agents": self.task.agents,
             "parameters": self.learner.initial().shape[1],
             "graph": describe_graph(self.schedule, self.mixing_rule),
-            "weights": self.weights if isinstance(self.weights, str) else digest(self.weights),
+            "weights": digest(self.weights),
             "rounds": self.rounds,
             "seed": self.seed,
             "dtype": str(self.dtype).removeprefix("torch."),
@@ -158,24 +155,38 @@ def prepare(
     problems += folder_problems(folder, resume)
     if problems:
         raise ConfigurationError(problems)
-    every = evaluate_every or max(1, rounds // 20)
+    rounds = int(rounds)  # a number of NumPy's is none that JSON knows
+    every = int(evaluate_every or max(1, rounds // 20))
     setup = Setup(
         task=task, algorithm=algorithm,
         schedule=None if graph is None else graphs.as_schedule(graph), weights=weights,
-        rounds=rounds, seed=seed, evaluate_every=every, checkpoint_every=checkpoint_every or every,
-        out=folder, resumes=False, device=find_device(device), dtype=find_dtype(dtype),
+        rounds=rounds, seed=int(seed), evaluate_every=every,
+        checkpoint_every=int(checkpoint_every or every),
+        out=folder, device=find_device(device), dtype=find_dtype(dtype),
         engine=engine, label=label or algorithm.name,
     )  # fmt: skip
-    if Needs.MINIMIZE in algorithm.needs and not setup.learner.can_minimize:
-        raise ConfigurationError(
-            [
-                f"{algorithm.name} needs a task whose losses can be minimised exactly, which "
-                f"{task.name!r} is not; use DiNNO, whose primal steps are approximate"
-            ]
-        )
+    problems = _learner_problems(setup)
+    if problems:
+        raise ConfigurationError(problems)
     if folder is not None and resume:
         _take_checkpoint(setup)
     return setup
+
+
+def _learner_problems(setup: Setup) -> list[str]:
+    """What the task's learner cannot do; it is built only where it is asked."""
+    found, name = [], setup.algorithm.name
+    if Needs.MINIMIZE in setup.algorithm.needs and not setup.learner.can_minimize:
+        found.append(
+            f"{name} needs a task whose losses can be minimised exactly, which "
+            f"{setup.task.name!r} is not; use DiNNO, whose primal steps are approximate"
+        )
+    if setup.schedule and not known(setup.schedule) and setup.learner.positions is None:
+        found.append(
+            f"proximity has no positions, because the task {setup.task.name!r} does not report "
+            "where its agents are; give proximity a function of the round, or use another schedule"
+        )
+    return found
 
 
 def _take_checkpoint(setup: Setup) -> None:
@@ -186,11 +197,14 @@ def _take_checkpoint(setup: Setup) -> None:
     if path.exists():
         kept = checkpoints.load(path)
         _check_same(path, kept.configuration, setup)
-        if not lines.exists():
+        if not lines.exists() or not record.first_line(lines):
             raise ConfigurationError(
-                [f"{path} has no {lines.name} beside it; remove it to start this run anew"]
+                [
+                    f"{path} has no {lines.name} beside it that tells what was run; remove "
+                    f"{path.name} to start this run anew"
+                ]
             )
-        setup.checkpoint, setup.resumes = kept, True
+        setup.checkpoint = kept
     elif lines.exists():
         _check_same(lines, record.first_line(lines), setup)
 

@@ -63,6 +63,11 @@ class Run:
         """A copy of agent ``agent``'s network, in evaluation mode."""
         if not isinstance(self._learner, SupervisedLearner):
             raise TypeError("this task has no modules; its networks are the rows of run.theta")
+        count = len(self.theta)
+        if not 0 <= agent < count:
+            one = "there is one network, as in centralized training; use run.model(0)"
+            many = f"expected an agent from 0 to {count - 1}"
+            raise ValueError(f"agent is {agent}: {one if count == 1 else many}")
         return self._learner.module(self.theta[agent], agent)
 
 
@@ -129,7 +134,7 @@ class _Session:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        self.clock = Clock()
+        self.clock = Clock(setup.device)
         self.engine = setup.build_engine(self.clock)
         self.inner = setup.learner
         algorithm = setup.algorithm
@@ -196,7 +201,7 @@ class _Session:
         bad = (~rows.reshape(len(rows), -1).isfinite().all(dim=1)).nonzero()[:, 0].tolist()
         names = [int(self.inner.agents[i]) for i in bad]
         error = Diverged(self.setup.label, self.done, names, what)
-        self._write("stop", round=self.done, reason=str(error))
+        self._write("stop", round=self.done, cause="diverged", reason=str(error))
         raise error
 
     def _check_state(self) -> None:
@@ -255,14 +260,15 @@ class _Session:
 
     def _interrupt(self) -> None:
         self._save()
-        self._write("stop", round=self.done, reason="interrupted")
+        self._write("stop", round=self.done, cause="interrupted", reason="interrupted")
         raise KeyboardInterrupt(f"stopped after round {self.done}")
 
     def _end(self) -> None:
         if self.done == self.setup.rounds:
             self._write("end", round=self.done)
         else:
-            self._write("stop", round=self.done, reason="the callback asked for it")
+            reason = "the callback asked for it"
+            self._write("stop", round=self.done, cause="callback", reason=reason)
 
     # --- records and resuming -------------------------------------------------------------
 
@@ -270,6 +276,7 @@ class _Session:
     def _record(self) -> Iterator[None]:
         """The record, open while the run goes on."""
         path, kept = self.setup.record_path, self.setup.checkpoint
+        start = self.setup.describe()  # first, so that no folder is left behind where it fails
         if path is not None and kept is not None:
             self.lines = records.cut(path, kept.round)
         elif path is not None:
@@ -277,7 +284,7 @@ class _Session:
         self.recorder = Recorder(path) if path is not None else None
         if kept is None:
             now = datetime.datetime.now(datetime.timezone.utc).isoformat()
-            self._write("start", schema=records.SCHEMA, started=now, **self.setup.describe())
+            self._write("start", schema=records.SCHEMA, started=now, **start)
         try:
             yield
         finally:

@@ -56,7 +56,7 @@ class DMSGD(Algorithm):
 
     def problems(self) -> list[str]:
         found = super().problems() + self.below_one("beta")
-        if self.omega > 1:
+        if isinstance(self.omega, int | float) and self.omega > 1:
             found.append(f"omega is {self.omega}, expected a number from 0 to 1")
         return found
 

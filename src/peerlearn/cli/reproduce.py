@@ -14,14 +14,17 @@ def reproduce(
     name: Annotated[
         str | None, typer.Argument(help="Which figure; without it they are listed.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The folder for the runs.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The folder for the runs; those it holds are kept and gone on with."),
+    ] = None,
     short: Annotated[bool, typer.Option("--short", help="Few rounds and one seed.")] = False,
     jobs: Annotated[int, typer.Option(min=1, help="How many runs at the same time.")] = 1,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Always so: what --out holds is kept and gone on with.")
-    ] = False,
 ) -> None:
-    """Run a paper's experiment and set its published numbers beside ours."""
+    """Run a paper's experiment and set its published numbers beside ours.
+
+    The same command goes on where it was stopped: finished runs are kept.
+    """
     with told("stopped; the same command goes on where it was"):
         from .. import reproduce as reproductions
 

@@ -106,7 +106,8 @@ class Bars:
 
 
 def _measured(measures: dict[str, Any]) -> str:
-    """The mean over the agents of the accuracy, or else of the loss."""
-    if "accuracy" in measures:
-        return f"accuracy {100 * measures['accuracy'].mean():.1f} %"
-    return f"loss {measures['loss'].mean():.3g}"
+    """The main measure's mean over the agents; nothing where nothing was measured."""
+    from ..report.table import Number, leading, show, words
+
+    name = leading(measures)
+    return f"{words(name)} {show(Number(measures[name].mean()), name)}" if name in measures else ""

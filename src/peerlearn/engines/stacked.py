@@ -20,7 +20,7 @@ from ..measure import Clock
 DENSE_FROM = 0.25  # share of non-zeros from which a dense product is the faster one
 
 
-@dataclass(frozen=True)
+@dataclass
 class StackedEngine:
     """All ``total`` agents in this process.
 
@@ -29,6 +29,9 @@ class StackedEngine:
         weights: the rule that turns a round's graph into the mixing matrix.
         rounds: how many rounds are planned, for schedules.
         device, dtype: where the rows live and what they are made of.
+        seed: of the coordinator's generator.
+        clock: adds up the seconds of the exchanges.
+        traffic: where messages are counted; of ``total`` agents by default.
     """
 
     total: int
@@ -38,19 +41,17 @@ class StackedEngine:
     dtype: torch.dtype = torch.float32
     seed: int = 0
     clock: Clock = field(default_factory=Clock)
-    traffic: Traffic = field(init=False)
+    traffic: Traffic = None  # type: ignore[assignment]
+    _operators: Operators | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "traffic", Traffic(self.total))
-        object.__setattr__(self, "_latest", (None, None))
+        self.traffic = self.traffic or Traffic(self.total)
 
     def links(self, round: int, graph: nx.Graph | None) -> StackedLinks:
         """The links of one round. The operators of an unchanged graph are built once."""
-        latest, operators = self._latest  # type: ignore[attr-defined]
-        if graph is not latest or operators is None:
-            operators = Operators(graph, self)
-            object.__setattr__(self, "_latest", (graph, operators))
-        return StackedLinks(round, operators, self)
+        if self._operators is None or self._operators.graph is not graph:
+            self._operators = Operators(graph, self)
+        return StackedLinks(round, self._operators, self)
 
 
 @dataclass
@@ -67,7 +68,9 @@ class Operators:
     @cached_property
     def laplacian(self) -> Tensor | SparseRows:
         graph = self._graph
-        return self._operator(nx.laplacian_matrix(graph, nodelist=range(self.engine.total)))
+        return self._operator(
+            nx.laplacian_matrix(graph, nodelist=range(self.engine.total), weight=None)
+        )
 
     @cached_property
     def degrees(self) -> np.ndarray:

@@ -87,7 +87,12 @@ def asymmetry(W: Matrix) -> float:
 
 def square(W: Matrix) -> sparse.csr_array:
     """``W`` as a sparse matrix of float64, after checking that it is square and finite."""
-    matrix: Any = W if sparse.issparse(W) else np.asarray(W, dtype=np.float64)
+    try:
+        matrix: Any = W if sparse.issparse(W) else np.asarray(W, dtype=np.float64)
+    except (TypeError, ValueError) as error:  # of rows of several lengths, or of words
+        raise ValueError(
+            "the matrix is no table of numbers, expected n rows of n numbers each"
+        ) from error
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
         raise ValueError(f"the matrix has shape {matrix.shape}, expected (n, n) for n agents")
     result: sparse.csr_array = sparse.csr_array(matrix, dtype=np.float64)

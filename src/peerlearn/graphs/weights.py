@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import networkx as nx
 import numpy as np
 from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 
 from ..algorithm import Needs
 from .checks import choose, listed, undirected
@@ -137,6 +138,22 @@ def problems(W: Matrix, graph: nx.Graph, needs: Needs) -> list[str]:
     if Needs.ASSUMPTION_2 in needs:
         found += _assumption_2(W, graph)
     return [sentence for sentence in found if sentence]
+
+
+def parts(W: Matrix) -> list[str]:
+    """Why weights that never change let no agreement come about: some agents never hear of others.
+
+    The eigenvalue 1 of doubly stochastic weights is simple exactly where they leave one part.
+    """
+    uses = sparse.csr_array(abs(square(W)) > TOLERANCE)
+    count, part = connected_components(uses, directed=True, connection="strong")
+    if count == 1:
+        return []
+    first = np.flatnonzero(part == part[0])
+    return [
+        f"the weights leave {count} parts of the team that never hear of each other, the first of "
+        f"agents {listed(first)}; give positive weights to the edges between them"
+    ]
 
 
 def _assumption_2(W: sparse.csr_array, graph: nx.Graph) -> list[str]:

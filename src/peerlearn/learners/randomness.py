@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 
-MINIBATCH, MODEL, PARTS = 1, 2, 3  # what the numbers are for, so that streams never coincide
+MINIBATCH, MODEL, EVALUATION = 1, 2, 3  # the purposes, so that streams never coincide
 
 
 def generator(*key: int) -> np.random.Generator:
@@ -18,22 +19,28 @@ def generator(*key: int) -> np.random.Generator:
 
 
 def seed_from(*key: int) -> int:
-    """63 bits that depend on nothing but the key."""
-    words = np.random.SeedSequence([k & 0xFFFFFFFF for k in key]).generate_state(1, np.uint64)
-    return int(words[0] >> 1)
+    """63 bits that depend on nothing but the key; keys of different lengths differ."""
+    words = [len(key), *(k & 0xFFFFFFFF for k in key)]  # zeros at the end count for nothing
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1)
 
 
 @contextmanager
 def preserved(device: torch.device) -> Iterator[None]:
-    """Leave torch's global generators as they were found."""
+    """Leave the global generators of torch, NumPy and Python as they were found."""
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        yield
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
 
 
-def seed_torch(device: torch.device, *key: int) -> None:
-    """Seed torch's global generators, from which dropout and transforms draw."""
-    seed = seed_from(*key)
+def seed_generators(device: torch.device, seed: int) -> None:
+    """Seed the global generators, from which dropout, datasets and transforms draw."""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed(seed)
+    np.random.seed(seed & 0xFFFFFFFF)
+    random.seed(seed)

@@ -33,7 +33,8 @@ def move(value: Any, device: torch.device, dtype: torch.dtype) -> Any:
     if isinstance(value, dict):
         return {k: move(v, device, dtype) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(move(v, device, dtype) for v in value)
+        make = getattr(type(value), "_make", type(value))  # of a named tuple
+        return make(move(v, device, dtype) for v in value)
     return value
 
 

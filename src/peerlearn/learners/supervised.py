@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..learner import Learner
 from .gradients import LoopGradient, Loss, VmapGradient, Way, choose
 from .minibatches import Group, Minibatches
 from .modules import Buffers, Layout
-from .randomness import MODEL, preserved, seed_torch
+from .randomness import EVALUATION, MODEL, preserved, seed_from, seed_generators
 from .samples import Data, Samples, length, pick
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class SupervisedLearner(Learner):
         """One agent's gradient, with its own buffers and its own random numbers."""
         count = int(self._evaluations[agent])
         with preserved(self._device):
-            seed_torch(self._device, self._seed, MODEL, self.agents[agent], count)
+            self._seed_for(MODEL, self.agents[agent], count)
             batch = self._samples.batch(agent, index, self._task.transform)
             if self._buffers is not None:
                 self._buffers.point(agent)
@@ -143,6 +144,9 @@ class SupervisedLearner(Learner):
             if self._buffers is not None:
                 self._buffers.collect(agent)
         return loss
+
+    def _seed_for(self, purpose: int, *key: int) -> None:
+        seed_generators(self._device, seed_from(self._seed, purpose, *key))
 
     def _choose(self) -> tuple[Way, str]:
         """Loop or vmap, by what the model allows and then by the clock; and why."""
@@ -168,9 +172,9 @@ class SupervisedLearner(Learner):
         """Whether one gradient draws from torch's generator, and whether it moves buffers."""
         module = copy.deepcopy(self._module)
         buffers = {n: b.clone() for n, b in module.named_buffers()}
-        loop = LoopGradient(module, self._loss, self.layout)
+        loop = LoopGradient(module, _checked(self._loss), self.layout)
         index = self._draw([0], advance=False)[0].index[0]
-        with preserved(self._device):
+        with preserved(self._device), _explained(self.agents[0]):
             batch = self._samples.batch(0, index, None)
             before = _generator_state(self._device)
             loop.one(self._initial[0], *batch, self._initial.new_empty(self.layout.width))
@@ -186,16 +190,17 @@ class SupervisedLearner(Learner):
         """Each row's test batches, shared where the test set is."""
         tests = self._task.tests()
         with preserved(self._device):
-            seed_torch(self._device, self._seed, MODEL)
+            self._seed_for(EVALUATION)
             shared = {
                 id(t): list(self._batches(t, range(length(t)))) for t in tests if t is not None
             }
         return [shared.get(id(tests[a if len(tests) > 1 else 0]), []) for a in self.agents]
 
-    def _batches(self, data: Data, index: Sequence[int]) -> Iterator[Any]:
+    def _batches(self, data: Data, index: Sequence[int]) -> Iterator[tuple[int, Any]]:
+        """How many samples, and their (inputs, targets)."""
         for begin in range(0, len(index), EVALUATION_BATCH):
             part = index[begin : begin + EVALUATION_BATCH]
-            yield pick(data, part, self._device, self._dtype)
+            yield len(part), pick(data, part, self._device, self._dtype)
 
     @torch.no_grad()
     def evaluate(self, theta: Tensor) -> dict[str, Tensor]:
@@ -214,7 +219,7 @@ class SupervisedLearner(Learner):
         if self._judge_buffers is not None:
             self._judge_buffers.point(row)
         with preserved(self._device):
-            seed_torch(self._device, self._seed, MODEL, self.agents[row])
+            self._seed_for(EVALUATION, self.agents[row])
             measured = self._measure(self._tests[row])
             if self._task.evaluate is not None:
                 measured.update(self._task.evaluate(self._judge))
@@ -224,13 +229,12 @@ class SupervisedLearner(Learner):
             own = self._measure(self._batches(data, spread))
         return measured | {f"train_{name}": value for name, value in own.items()}
 
-    def _measure(self, batches: Any) -> dict[str, float]:
+    def _measure(self, batches: Iterable[tuple[int, Any]]) -> dict[str, float]:
         sums: dict[str, float] = {}
         seen = 0
         measures = {"loss": self._task.loss, **self._task.measures}
-        for inputs, targets in batches:
+        for count, (inputs, targets) in batches:
             outputs = self._judge(inputs)
-            count = len(targets)
             for name, measure in measures.items():
                 value = measure(outputs, targets).double().mean().item()
                 sums[name] = sums.get(name, 0.0) + value * count
@@ -287,6 +291,35 @@ def _training_loss(task: Task) -> Loss:
         return torch.stack([task.loss(o, t) for o, t in pairs]).mean()
 
     return loss
+
+
+def _checked(loss: Loss) -> Loss:
+    """A loss that says so where it is not one number."""
+
+    def checked(outputs: Any, targets: Any) -> Tensor:
+        value = loss(outputs, targets)
+        if not isinstance(value, Tensor) or value.dim():
+            got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+            raise ValueError(
+                f"the loss of a batch has {got}, expected a tensor of one number; take the mean"
+            )
+        return value
+
+    return checked
+
+
+@contextmanager
+def _explained(agent: int) -> Iterator[None]:
+    """What torch says of a model that does not fit the data, with what to do about it."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ValueError(
+            f"the first minibatch of agent {agent} failed: {reason}; check model, loss and data"
+        ) from error
 
 
 def _generator_state(device: torch.device) -> list[Tensor]:

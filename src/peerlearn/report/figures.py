@@ -22,12 +22,20 @@ Groups = dict[str, list[Record]]
 
 
 class Curve(NamedTuple):
-    """A measure against rounds: mean of the seeds' means; lowest and highest of all agents."""
+    """A measure against rounds.
+
+    Attributes:
+        rounds: (T,) the rounds.
+        mean: (T,) the mean of the seeds' means.
+        low, high: (T,) the lowest and the highest of all agents of all seeds.
+        seeds: (T, S) each seed's mean over its agents; NaN where it has no finite value.
+    """
 
     rounds: np.ndarray
     mean: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    seeds: np.ndarray
 
 
 def draw(records: Sequence[Record]) -> list[Drawing]:
@@ -47,17 +55,21 @@ def draw(records: Sequence[Record]) -> list[Drawing]:
 
 def curve(records: Sequence[Record], measure: str) -> Curve:
     """A measure over the rounds after which any agent of any seed has a finite value."""
-    points: dict[int, list[np.ndarray]] = {}
-    for record in records:
+    points: dict[int, dict[int, np.ndarray]] = {}  # round -> number of the seed -> its agents
+    for number, record in enumerate(records):
         for at, row in zip(record.rounds, measured(record, measure), strict=False):
             if np.isfinite(row).any():
-                points.setdefault(int(at), []).append(row[np.isfinite(row)])
+                points.setdefault(int(at), {})[number] = row[np.isfinite(row)]
     rows = [points[at] for at in sorted(points)]
+    seeds = np.full((len(rows), len(records)), np.nan)
+    for means, row in zip(seeds, rows, strict=True):
+        means[list(row)] = [values.mean() for values in row.values()]
     return Curve(
-        np.array(sorted(points), int),
-        np.array([np.mean([row.mean() for row in seeds]) for seeds in rows]),
-        np.array([min(row.min() for row in seeds) for seeds in rows]),
-        np.array([max(row.max() for row in seeds) for seeds in rows]),
+        rounds=np.array(sorted(points), int),
+        mean=np.nanmean(seeds, axis=1) if rows else np.zeros(0),
+        low=np.array([min(values.min() for values in row.values()) for row in rows]),
+        high=np.array([max(values.max() for values in row.values()) for row in rows]),
+        seeds=seeds,
     )
 
 
@@ -82,7 +94,7 @@ def _over_rounds(groups: Groups, name: str, measure: str) -> Iterator[Drawing]:
     if log:
         logarithmic(axes)
     handles = {
-        label: _line_and_band(axes, number, c.rounds, c)
+        label: line_and_band(axes, number, c.rounds, c)
         for number, (label, c) in enumerate(curves.items())
         if c.rounds.size
     }
@@ -102,7 +114,7 @@ def _over_bytes(groups: Groups, measure: str) -> Iterator[Drawing]:
         paid = _bytes_at(c.rounds, curve(records, "bytes_sent"))
         if len(set(paid[paid > 0])) > 1:
             sent = paid > 0
-            handles[label] = _line_and_band(axes, number, paid[sent], Curve(*(v[sent] for v in c)))
+            handles[label] = line_and_band(axes, number, paid[sent], Curve(*(v[sent] for v in c)))
         elif c.rounds.size:
             apart.append(label)
             handles[label] = _reference(axes, number, c.mean[-1], paid[-1])
@@ -143,14 +155,20 @@ def _axes(x: str, measure: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _line_and_band(axes: Axes, number: int, x: np.ndarray, c: Curve) -> Artist:
-    """The mean as a line, worst to best as a band; a single evaluation as a dot with a bar."""
+def line_and_band(axes: Axes, number: int, x: np.ndarray, c: Curve) -> Artist:
+    """The mean as a line, worst to best as a band; a single evaluation as a dot with a bar.
+
+    Several seeds are a thin line each, so that one sees how far they lie apart.
+    """
     look = {"color": color(number), "linestyle": dashes(number)}
     alpha = 0.17 if number < len(LIGHT) else 0.06  # many bands would hide each other
     if len(x) == 1:
         axes.vlines(x, c.low, c.high, color=color(number), alpha=0.5)
         look["marker"] = "o"
     axes.fill_between(x, c.low, c.high, color=color(number), alpha=alpha, linewidth=0)
+    for seed in c.seeds.T if c.seeds.shape[1] > 1 else ():
+        known = np.isfinite(seed)
+        axes.plot(x[known], seed[known], **look | {"linewidth": 0.6, "alpha": 0.7})
     return axes.plot(x, c.mean, **look)[0]
 
 
@@ -174,9 +192,14 @@ def _for_log(measure: str, c: Curve) -> Curve:
 
 
 def _how_to_read(groups: Groups) -> str:
-    seeds = max(len(records) for records in groups.values())
-    several = f" of {seeds} seeds" if seeds > 1 else ""
-    return f"Line: mean over the agents{several}; band: from the worst to the best agent{several}."
+    return how_to_read(max(len(records) for records in groups.values()))
+
+
+def how_to_read(seeds: int) -> str:
+    """What a line, a thin line and a band are."""
+    several, each = (f" of {seeds} seeds", " thin lines: each seed;") if seeds > 1 else ("", "")
+    line, band = "mean over the agents", "from the worst to the best agent"
+    return f"Line: {line}{several};{each} band: {band}{several}."
 
 
 def _ends(curves: dict[str, Curve], measure: str) -> str:

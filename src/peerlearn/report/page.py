@@ -11,7 +11,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from ..record import Record, read_all
+from ..record import EXPERIMENT_FILE, Record, read_all
 from . import style
 from .figures import draw
 from .table import (
@@ -35,7 +35,6 @@ from .table import (
 )
 
 PAGE = "report.html"
-EXPERIMENT = "experiment.json"
 NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
 HIDDEN = ("edges", "positions")  # of a graph: drawn, not written
 RUN_TEXTUAL = ("run", "how it went", "gradients", "started", "folder")
@@ -102,7 +101,7 @@ def _content(records: Sequence[Record], folder: Path) -> dict[str, Any]:
 
 def _experiment(folder: Path) -> str:
     """The experiment as it was asked for, where the runs come from an experiment file."""
-    path = folder / EXPERIMENT
+    path = folder / EXPERIMENT_FILE
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 

@@ -188,10 +188,19 @@ def talks(record: Record) -> bool:
 
 
 def main_measure(records: Sequence[Record]) -> str:
-    """The accuracy; without one the first of the task's own measures; at last the loss."""
-    names = [n for r in records for n in r.history if n not in BOOKKEEPING]
-    own = [n for n in names if not n.startswith("train_")]
-    return "accuracy" if "accuracy" in names else next(iter(own), "loss")
+    """The accuracy; without one the first of the task's own measures; at last the loss.
+
+    Where nothing is held out for tests, the same of the agents' own training data.
+    """
+    return leading(n for r in records for n in r.history)
+
+
+def leading(measures: Iterable[str]) -> str:
+    """The main one of these measures, as `main_measure` says."""
+    names = [n for n in measures if n not in BOOKKEEPING]
+    own = [n for n in names if not n.startswith("train_")] or names
+    accuracies = [n for n in own if n in ("accuracy", "train_accuracy")]
+    return next(iter(accuracies or own), "loss")
 
 
 def rises(measure: str) -> bool:

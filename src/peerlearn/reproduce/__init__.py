@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .. import record as records
 from ..errors import Diverged, unknown
-from .base import Planned, Reproduction
+from .base import Planned, Reproduction, diverged
 from .dinno_mnist import DinnoMnist
 from .dinno_scaling import DinnoScaling
 from .dmsgd_mnist import DmsgdMnist
@@ -98,7 +98,7 @@ def _run_one(name: str, short: bool, folder: Path, number: int) -> None:
     out = folder / planned.folder
     if (out / records.FILE_NAME).exists():
         kept = records.read(out)
-        if kept.finished or any(_diverged(e) for e in kept.events):
+        if kept.finished or diverged(kept) is not None:
             return
     with contextlib.suppress(Diverged):  # its record says so, and so will the table
         train(
@@ -106,7 +106,3 @@ def _run_one(name: str, short: bool, folder: Path, number: int) -> None:
             seed=planned.seed, weights=planned.weights, evaluate_every=planned.evaluate_every,
             out=out, resume=True, label=planned.label,
         )  # fmt: skip
-
-
-def _diverged(event: dict) -> bool:
-    return event["kind"] == "stop" and "diverged" in event.get("reason", "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from ..algorithm import Algorithm
 from ..record import Record
+from ..report.table import listed
 from ..tasks import BaseTask
 
 Records = dict[str, Record]  # by the run's folder
@@ -78,15 +79,47 @@ def select(records: Records, group: str, label: str) -> list[Record]:
     return [r for folder, r in sorted(records.items()) if folder.startswith(start)]
 
 
+def diverged(run: Record) -> int | None:
+    """The round in which a run diverged, also of a record so old that it gives no cause."""
+    last = run.events[-1] if run.events else {}
+    in_words = "cause" not in last and "diverged" in last.get("reason", "")
+    return last["round"] if in_words else run.diverged
+
+
+def lasting(runs: Sequence[Record]) -> list[Record]:
+    """The runs that did not diverge."""
+    return [r for r in runs if diverged(r) is None]
+
+
 def final_percent(runs: list[Record], measure: str = "accuracy") -> str:
-    """'96.1 ± 0.2 (worst 95.4)': mean over agents and seeds, spread over seeds, worst agent."""
+    """'96.1 ± 0.2 (worst 95.4)': mean over agents and seeds, spread over seeds, worst agent.
+
+    Runs that diverged are not in these numbers but named: 'diverged in round 40 (1 of 3 seeds)'.
+    """
     if not runs:
         return "not run"
+    kept = lasting(runs)
+    return "; ".join(filter(None, (_percent(kept, measure), _lost(runs))))
+
+
+def _percent(runs: list[Record], measure: str) -> str:
+    if not runs:
+        return ""
     means = [100 * float(np.mean(r.final[measure])) for r in runs]
     worst = min(100 * float(np.min(r.final[measure])) for r in runs)
     spread = f" ± {np.std(means, ddof=1):.1f}" if len(means) > 1 else ""
     lone = all(len(r.final[measure]) == 1 for r in runs)
     return f"{np.mean(means):.1f}{spread}" + ("" if lone else f" (worst {worst:.1f})")
+
+
+def _lost(runs: list[Record]) -> str:
+    """'diverged in round 40 (1 of 3 seeds)', or nothing."""
+    rounds = [k for k in map(diverged, runs) if k is not None]
+    if not rounds:
+        return ""
+    shown = listed([f"{k:,}" for k in sorted(set(rounds))])
+    seeds = f" ({len(rounds)} of {len(runs)} seeds)" if len(runs) > 1 else ""
+    return f"diverged in round {shown}{seeds}"
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:

@@ -75,7 +75,13 @@ IN_PLACE: dict[str, Algorithm] = {
     "DSGT in place": InPlaceDSGT(lr=0.005),
     "DSGD in place": InPlaceDSGD(lr=decaying(0.005, 0.001), gradient_at="mixed"),
 }
-PUBLISHED = {"DiNNO": "98.5 (as centralized)", "Centralized": "98.5", "Isolated": "about 10"}
+PUBLISHED = {
+    "DiNNO": "98.5 (as centralized)",
+    "DSGT": "in words: below DiNNO",
+    "DSGD": "in words: poor, with high variance",
+    "Centralized": "98.5",
+    "Isolated": "about 10",
+}
 
 
 class DinnoMnist(Reproduction):
@@ -115,10 +121,10 @@ class DinnoMnist(Reproduction):
     def draw(self, records: Records, path: Path) -> None:
         alone = {label: select(records, "alone", label) for label in ALONE}
         contents = {
-            f"{group} (Fiedler value {graphs.fiedler_value(graph):.2f})": {
+            f"{group} graph, Fiedler value {graphs.fiedler_value(graph):.2f}": {
                 **{label: select(records, group, label) for label in METHODS},
                 **alone,
             }
             for group, graph in topologies().items()
         }
-        panels(contents, path, self.title + "; line: mean of agents, band: worst to best agent")
+        panels(contents, path, self.title)

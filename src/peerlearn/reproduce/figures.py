@@ -1,68 +1,84 @@
-"""Panels of curves, as papers print them."""
+"""Panels of curves, as papers print them, in the look of the report."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..record import Record
+from ..report.figures import curve, how_to_read, line_and_band
+from ..report.style import Drawing, color, percent, save, styled
+from ..report.table import words
+from .base import diverged, lasting
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A8A8A")
+Panels = Mapping[str, Mapping[str, Sequence[Record]]]
 
 
 def panels(
-    contents: Mapping[str, Mapping[str, Sequence[Record]]],
-    path: Path,
-    title: str,
-    measure: str = "accuracy",
-    ylabel: str = "test accuracy (%)",
-    columns: int = 4,
+    contents: Panels, path: Path, title: str, measure: str = "accuracy", columns: int = 2
 ) -> None:
-    """One panel for each key, in it one curve for each label.
+    """One panel for each key, in it one curve for each label, to ``path`` with .png and .svg.
 
-    The line is the mean over agents and seeds, the band reaches from the worst agent to the best.
+    The line is the mean over agents and seeds, the band reaches from the worst agent to the best,
+    a thin line is one seed. Where a seed diverged its thin line ends in a cross, and the mean and
+    the band are those of the others.
     """
     labels = list(dict.fromkeys(label for panel in contents.values() for label in panel))
-    colours = {label: COLOURS[i % len(COLOURS)] for i, label in enumerate(labels)}
-    rows = -(-len(contents) // columns)
-    columns = min(columns, len(contents))
-    figure = Figure(figsize=(3.6 * columns, 3.2 * rows + 0.9), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=True).flatten()
-    for axis in axes[len(contents) :]:
-        axis.set_visible(False)
-    for axis, (name, panel) in zip(axes, contents.items(), strict=False):
-        for label, runs in panel.items():
-            _curve(axis, runs, measure, colours[label], label)
-        axis.set_title(name, fontsize=10)
-        axis.set_xlabel("round")
-        axis.grid(alpha=0.25)
-    axes[0].set_ylabel(ylabel)
-    handles = {}
-    for axis in axes:
-        handles.update({t: h for h, t in zip(*axis.get_legend_handles_labels(), strict=True)})
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=9)
+    with styled():
+        figure, axes = _grid(len(contents), columns)
+        handles: dict[str, Artist] = {}
+        for place, (name, panel) in zip(axes, contents.items(), strict=False):
+            place.set(title=name, xlabel="round", ylim=(0, 1))
+            place.yaxis.set_major_formatter(percent())
+            for label, runs in panel.items():
+                if any(len(r.rounds) for r in runs):
+                    handles[label] = _draw(place, labels.index(label), runs, measure)
+        axes[0].set_ylabel(f"test {words(measure)}")
+        explain(figure, handles, title, _caption(contents))
+    keep(figure, path, title)
+
+
+def explain(figure: Figure, handles: Mapping[str, Artist], title: str, caption: str) -> None:
+    """The title above the axes, the legend and how to read it below."""
     figure.suptitle(title, fontsize=11)
-    for suffix in (".png", ".svg"):
-        figure.savefig(path.with_suffix(suffix), dpi=130, metadata=_undated(suffix))
+    figure.legend(
+        list(handles.values()), list(handles), title=caption, title_fontsize=8.5,
+        loc="outside lower center", ncols=4, handlelength=2.6,
+    )  # fmt: skip
 
 
-def _curve(axis, runs: Sequence[Record], measure: str, colour: str, label: str) -> None:  # type: ignore[no-untyped-def]
-    if not runs:
-        return
-    length = min(len(r.rounds) for r in runs)
-    rounds = runs[0].rounds[:length]
-    values = 100 * np.stack([r.history[measure][:length] for r in runs])  # (seeds, T, A)
-    axis.plot(rounds, values.mean(axis=(0, 2)), color=colour, label=label, linewidth=1.6)
-    axis.fill_between(
-        rounds, values.min(axis=(0, 2)), values.max(axis=(0, 2)), color=colour, alpha=0.15, lw=0
-    )
+def keep(figure: Figure, path: Path, title: str) -> None:
+    """Write the figure to ``path`` with .png and .svg."""
+    save(Drawing(path.name, figure, title, ""), path.parent)
 
 
-def _undated(suffix: str) -> dict[str, None] | None:
-    return {"Date": None} if suffix == ".svg" else None
+def _grid(count: int, columns: int) -> tuple[Figure, list[Axes]]:
+    """As many axes as there are panels, row after row."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(4.7 * columns, 3.1 * rows + 0.9), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=True).flatten().tolist()
+    for place in axes[count:]:
+        place.set_visible(False)
+    return figure, axes[:count]
+
+
+def _draw(axes: Axes, number: int, runs: Sequence[Record], measure: str) -> Artist:
+    kept = curve(lasting(runs) or runs, measure)
+    for run in runs:
+        if diverged(run) is not None:
+            lost = curve([run], measure)
+            axes.plot(lost.rounds, lost.mean, color=color(number), linewidth=0.6, alpha=0.7)
+            axes.plot(lost.rounds[-1:], lost.mean[-1:], "x", color=color(number))
+    return line_and_band(axes, number, kept.rounds, kept)
+
+
+def _caption(contents: Panels) -> str:
+    every = [runs for panel in contents.values() for runs in panel.values()]
+    lost = any(diverged(r) is not None for runs in every for r in runs)
+    cross = " A cross: this seed diverged; the mean is of the others." if lost else ""
+    return how_to_read(max(map(len, every), default=1)) + cross

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..errors import ConfigurationError
 from ..learners import QuadraticLearner
 from .base import BaseTask
+from .fingerprint import digest_of_tensors
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,8 @@ class QuadraticTask(BaseTask):
         return [each * self.optima.element_size()] * self.agents
 
     def describe(self) -> dict[str, Any]:
-        return {**super().describe(), "dimension": self.optima.shape[1]}
+        data = digest_of_tensors([self.hessians, self.optima, self.first])
+        return {**super().describe(), "dimension": self.optima.shape[1], "data": data}
 
 
 def quadratic(
@@ -73,7 +78,15 @@ def quadratic(
 
     Every agent's least and greatest eigenvalue are those two, its optimum is drawn from a normal
     distribution.
+
+    Raises:
+        ConfigurationError: with everything that is wrong with the arguments.
     """
+    counts = {"agents": (agents, 1), "dimension": (dimension, 1), "seed": (seed, 0)}
+    found = [s for name, (value, least) in counts.items() for s in _count(name, value, least)]
+    found += _curvature(smoothness, convexity)
+    if found:
+        raise ConfigurationError(found)
     draw = torch.Generator().manual_seed(seed)
     shape = (agents, dimension, dimension)
     bases, _ = torch.linalg.qr(torch.randn(shape, generator=draw, dtype=torch.float64))
@@ -83,3 +96,20 @@ def quadratic(
     hessians = bases @ torch.diag_embed(eigenvalues) @ bases.mT
     optima = torch.randn(agents, dimension, generator=draw, dtype=torch.float64)
     return QuadraticTask((hessians + hessians.mT) / 2, optima)
+
+
+def _count(name: str, value: Any, least: int) -> list[str]:
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    right = whole and value >= least
+    return [] if right else [f"{name} is {value!r}, expected a whole number of at least {least}"]
+
+
+def _curvature(smoothness: Any, convexity: Any) -> list[str]:
+    found = [
+        f"{name} is {value!r}, expected a positive number"
+        for name, value in (("smoothness", smoothness), ("convexity", convexity))
+        if not isinstance(value, Real) or not math.isfinite(value) or value <= 0
+    ]
+    if not found and convexity > smoothness:
+        found.append(f"convexity is {convexity}, expected at most the smoothness, {smoothness}")
+    return found

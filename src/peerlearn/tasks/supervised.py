@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -11,9 +12,11 @@ from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, Dataset, TensorDataset
 
 from ..learners import SupervisedLearner
-from ..learners.randomness import preserved
+from ..learners.randomness import preserved, seed_generators
 from ..learners.samples import Data, as_tensors, length
+from . import checks
 from .base import BaseTask
+from .fingerprint import digest_of_data, digest_of_model, name_of
 
 Measure = Callable[[Any, Any], Tensor]
 
@@ -89,7 +92,7 @@ class Task(BaseTask):
         if isinstance(self.model, Sequence):
             return list(self.model)
         with preserved(torch.device("cpu")):
-            torch.default_generator.manual_seed(seed)
+            seed_generators(torch.device("cpu"), seed)
             return [self.model()]
 
     def tests(self) -> list[Data | None]:
@@ -155,80 +158,38 @@ class Task(BaseTask):
         return [_bytes(d) for d in self.data]
 
     def problems(self) -> list[str]:
-        found = [
-            f"the dataset of agent {a} is empty; give every agent at least one sample"
-            for a, d in enumerate(self.data)
-            if length(d) == 0
-        ]
-        found += [
-            f"agent {a} has {len(d[0])} inputs and {len(d[1])} targets; give as many of both"
-            for a, d in enumerate(self.data)
-            if isinstance(d, tuple) and len(d[0]) != len(d[1])
-        ]
-        if any(t is not None and length(t) == 0 for t in self.tests()):
-            found.append("a test set is empty; give it at least one sample, or leave test out")
-        if not self.data:
-            found.append("the task has no datasets; give one per agent")
-        if isinstance(self.batch_size, Sequence) and len(self.batch_size) != self.agents:
-            found.append(
-                f"got {len(self.batch_size)} batch sizes for {self.agents} agents; give one for "
-                "all or one per agent"
-            )
-        sizes = self.batch_size if isinstance(self.batch_size, Sequence) else [self.batch_size]
-        if any(b is not None and b < 1 for b in sizes):
-            found.append(f"batch_size is {self.batch_size}, expected at least 1")
-        if len(self.tests()) not in (1, self.agents):
-            found.append(
-                f"got {len(self.tests())} test sets for {self.agents} agents; give one for all "
-                "or one per agent"
-            )
-        return found + self._model_problems()
-
-    def _model_problems(self) -> list[str]:
-        models = self.models(0)
-        if len(models) not in (1, self.agents):
-            return [f"got {len(models)} models for {self.agents} agents; give one, or one each"]
-        found = []
-        shapes = [{n: (p.shape, p.requires_grad) for n, p in m.named_parameters()} for m in models]
-        for agent, other in enumerate(shapes):
-            if other != shapes[0]:
-                names = [n for n in {*other, *shapes[0]} if other.get(n) != shapes[0].get(n)]
-                found.append(
-                    f"the model of agent {agent} differs from agent 0's in {sorted(names)[0]!r}; "
-                    "all agents need the same parameters, only the values may differ"
-                )
-            elif (name := _unequal_frozen(models[agent], models[0])) is not None:
-                found.append(
-                    f"the frozen {name!r} of agent {agent}'s model has other values than agent "
-                    "0's; what is not trained must be the same for all agents"
-                )
-        if not any(p.requires_grad for p in models[0].parameters()):
-            found.append("the model has no trainable parameter; set requires_grad on some")
-        names = [n for n, _ in models[0].named_parameters()]
-        for prefix, rate in self.rates.items():
-            if not any(n == prefix or n.startswith(prefix + ".") for n in names):
-                found.append(f"rates names {prefix!r}, but the parameters are: {', '.join(names)}")
-            if rate < 0:
-                found.append(f"the rate of {prefix!r} is {rate}, expected zero or more")
-        return found
+        return checks.problems(self)
 
     def describe(self) -> dict[str, Any]:
-        sizes = [length(d) for d in self.data]
+        each = isinstance(self.batch_size, Sequence)
+        sizes: Any = self.batch_size if each else [self.batch_size]
+        counts = [None if b is None else int(b) for b in sizes]
         return {
             **super().describe(),
             **self.details,
-            "samples": {"fewest": min(sizes), "most": max(sizes), "total": sum(sizes)},
-            "batch_size": self.batch_size,
+            "batch_size": counts if each else counts[0],
             "buffers": self.buffers,
             "weighting": self.weighting,
+            "gradients": self.gradients,
+            "training_sample": self.training_sample and int(self.training_sample),
+            "rates": {name: float(rate) for name, rate in self.rates.items()},
+            "loss": name_of(self.loss),
+            "measures": {name: name_of(measure) for name, measure in self.measures.items()},
+            "evaluate": name_of(self.evaluate),
+            "transform": name_of(self.transform),
+            **self._fingerprints,
         }
 
-
-def _unequal_frozen(model: nn.Module, first: nn.Module) -> str | None:
-    """The name of a frozen parameter whose values differ between two models."""
-    values = dict(first.named_parameters())
-    frozen = ((n, p) for n, p in model.named_parameters() if not p.requires_grad)
-    return next((n for n, p in frozen if not torch.equal(p, values[n])), None)
+    @cached_property
+    def _fingerprints(self) -> dict[str, Any]:
+        """Of what is too large to write down; a task is not changed, so once is enough."""
+        sizes = [length(d) for d in self.data]
+        return {
+            "samples": {"fewest": min(sizes), "most": max(sizes), "total": sum(sizes)},
+            "data": digest_of_data(self.data),
+            "test": digest_of_data(self.tests()),
+            "network": digest_of_model(self.model, self.models(0)),
+        }
 
 
 def _pool(data: Sequence[Data]) -> Data:

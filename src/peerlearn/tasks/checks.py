@@ -1,0 +1,175 @@
+"""What can be wrong with a supervised task: each check returns its complaints, a sentence each."""
+
+from __future__ import annotations
+
+import math
+import typing
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import nearest
+from ..learners.samples import length
+
+if TYPE_CHECKING:
+    from .supervised import Task
+
+
+def problems(task: Task) -> list[str]:
+    """Everything that is wrong; where the data are no datasets, the sizes are not looked at."""
+    found = [*choice_problems(task), *function_problems(task)]
+    kinds = kind_problems(task)
+    return found + (kinds or size_problems(task)) + batch_problems(task) + model_problems(task)
+
+
+def choice_problems(task: Task) -> list[str]:
+    """Settings that have a few possible values."""
+    hints = typing.get_type_hints(type(task))
+    choices = {n: typing.get_args(h) for n, h in hints.items() if typing.get_origin(h) is Literal}
+    return [
+        f"{name} is {getattr(task, name)!r}; {nearest(getattr(task, name), known)}"
+        for name, known in choices.items()
+        if getattr(task, name) not in known
+    ]
+
+
+def function_problems(task: Task) -> list[str]:
+    optional = {"transform": task.transform, "evaluate": task.evaluate}
+    given = {"loss": task.loss, **{n: f for n, f in optional.items() if f is not None}}
+    given |= {f"the measure {n!r}": f for n, f in task.measures.items()}
+    return [f"{n} is {f!r}, expected a function" for n, f in given.items() if not callable(f)]
+
+
+def kind_problems(task: Task) -> list[str]:
+    """Data and test sets that are no datasets."""
+    data = task.data
+    if not isinstance(data, Sequence) or _is_one_dataset(data):
+        return [
+            "data is one dataset, expected a list with one dataset per agent, such as "
+            "[(inputs, targets), ...]"
+        ]
+    found = [s for a, d in enumerate(data) for s in _kind(d, f"the dataset of agent {a}")]
+    return found + [s for t in task.tests() if t is not None for s in _kind(t, "a test set")]
+
+
+def _is_one_dataset(data: Sequence[Any]) -> bool:
+    return isinstance(data, tuple) and any(isinstance(d, Tensor) for d in data)
+
+
+def _kind(data: Any, what: str) -> list[str]:
+    wanted = "expected a tuple of the tensors (inputs, targets), or a torch dataset"
+    if isinstance(data, tuple):
+        kinds = [type(part).__name__ for part in data]
+        right = len(data) == 2 and all(isinstance(part, Tensor) for part in data)
+        return [] if right else [f"{what} is a tuple of {', '.join(kinds) or 'nothing'}; {wanted}"]
+    indexed = hasattr(data, "__getitem__") and hasattr(data, "__len__")
+    if isinstance(data, Tensor | str | dict) or not indexed:
+        return [f"{what} is a {type(data).__name__}; {wanted} with a length"]
+    return []
+
+
+def size_problems(task: Task) -> list[str]:
+    """How many datasets, samples and test sets there are."""
+    found = [
+        f"the dataset of agent {a} is empty; give every agent at least one sample"
+        for a, d in enumerate(task.data)
+        if length(d) == 0
+    ]
+    found += [
+        f"agent {a} has {len(d[0])} inputs and {len(d[1])} targets; give as many of both"
+        for a, d in enumerate(task.data)
+        if isinstance(d, tuple) and len(d[0]) != len(d[1])
+    ]
+    tests = task.tests()
+    if any(t is not None and length(t) == 0 for t in tests):
+        found.append("a test set is empty; give it at least one sample, or leave test out")
+    if not task.data:
+        found.append("the task has no datasets; give one per agent")
+    if len(tests) not in (1, task.agents):
+        found.append(
+            f"got {len(tests)} test sets for {task.agents} agents; give one for all or one per "
+            "agent"
+        )
+    return found
+
+
+def batch_problems(task: Task) -> list[str]:
+    """Numbers of samples: batch sizes, and what is evaluated of the training data."""
+    each = isinstance(task.batch_size, list | tuple)
+    sizes: Sequence[Any] = task.batch_size if each else [task.batch_size]  # type: ignore[assignment]
+    found = []
+    if each and len(sizes) != task.agents:
+        found.append(
+            f"got {len(sizes)} batch sizes for {task.agents} agents; give one for all or one per "
+            "agent"
+        )
+    numbers = {"training_sample": task.training_sample, "sample_bytes": task.sample_bytes}
+    wrong = {"batch_size": task.batch_size} if not all(map(_is_count, sizes)) else {}
+    wrong |= {n: v for n, v in numbers.items() if not _is_count(v)}
+    return found + [
+        f"{name} is {value!r}, expected a whole number of at least 1, or None"
+        for name, value in wrong.items()
+    ]
+
+
+def _is_count(value: Any) -> bool:
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    return value is None or (whole and value >= 1)
+
+
+def model_problems(task: Task) -> list[str]:
+    """One network for all or one each, alike but for the values of what is trained."""
+    if not isinstance(task.model, nn.Module | Sequence) and not callable(task.model):
+        return [f"model is {task.model!r}, expected a module or a function that makes one"]
+    try:
+        models = task.models(0)
+    except Exception as error:
+        return [f"the model could not be made ({type(error).__name__}: {error}); call it yourself"]
+    strange = [m for m in models if not isinstance(m, nn.Module)]
+    if strange:
+        return [f"model gave a {type(strange[0]).__name__}, expected a torch.nn.Module"]
+    if len(models) not in (1, task.agents):
+        return [f"got {len(models)} models for {task.agents} agents; give one, or one each"]
+    found = _unlike(models)
+    if not any(p.requires_grad for p in models[0].parameters()):
+        found.append("the model has no trainable parameter; set requires_grad on some")
+    return found + _rate_problems(task, [n for n, _ in models[0].named_parameters()])
+
+
+def _unlike(models: Sequence[nn.Module]) -> list[str]:
+    found = []
+    shapes = [{n: (p.shape, p.requires_grad) for n, p in m.named_parameters()} for m in models]
+    for agent, other in enumerate(shapes):
+        if other != shapes[0]:
+            names = [n for n in {*other, *shapes[0]} if other.get(n) != shapes[0].get(n)]
+            found.append(
+                f"the model of agent {agent} differs from agent 0's in {sorted(names)[0]!r}; "
+                "all agents need the same parameters, only the values may differ"
+            )
+        elif (name := _unequal_frozen(models[agent], models[0])) is not None:
+            found.append(
+                f"the frozen {name!r} of agent {agent}'s model has other values than agent "
+                "0's; what is not trained must be the same for all agents"
+            )
+    return found
+
+
+def _unequal_frozen(model: nn.Module, first: nn.Module) -> str | None:
+    """The name of a frozen parameter whose values differ between two models."""
+    values = dict(first.named_parameters())
+    frozen = ((n, p) for n, p in model.named_parameters() if not p.requires_grad)
+    return next((n for n, p in frozen if not torch.equal(p, values[n])), None)
+
+
+def _rate_problems(task: Task, names: list[str]) -> list[str]:
+    found = []
+    for prefix, rate in task.rates.items():
+        if not any(n == prefix or n.startswith(prefix + ".") for n in names):
+            found.append(f"rates names {prefix!r}, but the parameters are: {', '.join(names)}")
+        number = isinstance(rate, Real) and not isinstance(rate, bool)
+        if not number or not math.isfinite(rate) or rate < 0:
+            found.append(f"the rate of {prefix!r} is {rate!r}, expected a number, zero or more")
+    return found
