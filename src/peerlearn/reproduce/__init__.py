@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -46,14 +45,12 @@ def run(
     reproduction = REPRODUCTIONS[name]
     folder = Path(out or f"runs/{name}{'-short' if short else ''}")
     plan = _plan(name, short)
-    begun = time.perf_counter()
     for done, finished in enumerate(_carry_out(name, short, folder, len(plan), jobs), start=1):
         if on_run is not None:
             on_run(done, len(plan), plan[finished].folder)
     found = {p.folder: records.read(folder / p.folder) for p in plan}
     minutes = sum(r.seconds["total"][-1] for r in found.values()) / 60
-    elapsed = (time.perf_counter() - begun) / 60
-    note = f"\n{len(plan)} runs, {minutes:.0f} minutes of training, {elapsed:.0f} by the clock.\n"
+    note = f"\n{len(plan)} runs, {minutes:.0f} minutes of training in all.\n"
     (folder / "table.md").write_text(reproduction.table(found) + note, encoding="utf-8")
     reproduction.draw(found, folder / "figure")
     return folder
