@@ -15,7 +15,7 @@ from peerlearn.setup import prepare
 from peerlearn.tasks.models import dinno_cnn, mlp
 from peerlearn.training import _Session
 
-BATCHES = 4  # minibatches in an agent's data: an epoch, and so a permutation, in every block
+SAMPLES = 256  # in an agent's data
 
 
 class Sine(nn.Module):
@@ -69,7 +69,7 @@ class Network:
         return pl.Task(
             model=self.build,
             loss=nll_loss if self.image else binary_cross_entropy,
-            data=self.data(agents, samples or BATCHES * batch),
+            data=self.data(agents, samples or SAMPLES),
             batch_size=batch,
         )
 

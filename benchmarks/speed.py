@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 
 import torch
-from cases import BATCHES, NETWORKS, Case, methods, session
+from cases import NETWORKS, SAMPLES, Case, methods, session
 
 from peerlearn.learners.gradients import LoopGradient, VmapGradient
 from peerlearn.learners.modules import Layout
@@ -47,17 +47,18 @@ def measure(case: Case, budget_s: float) -> Timing:
     """
     task = NETWORKS[case.network].task(case.agents, case.batch)
     way, bare = _fastest_bare(task, case.batch)
-    blocks = {"bare": _repeated(bare, BATCHES)}
+    gradients = SAMPLES // case.batch
+    blocks = {"bare": _repeated(bare, gradients)}
     for name, (algorithm, steps) in methods().items():
-        blocks[name] = _repeated(session(task, algorithm)._round, BATCHES // steps)
+        blocks[name] = _repeated(session(task, algorithm)._round, gradients // steps)
     times = _interleaved(blocks, budget_s)
     steps = {name: s for name, (_, s) in methods().items()}
     ratios = {
         name: median(t / b for t, b in zip(times[name], times["bare"], strict=True))
         for name in steps
     }
-    rounds = {name: 1e3 * median(times[name]) * s / BATCHES for name, s in steps.items()}
-    return Timing(case, way, 1e3 * median(times["bare"]) / BATCHES, rounds, ratios)
+    rounds = {name: 1e3 * median(times[name]) * s / gradients for name, s in steps.items()}
+    return Timing(case, way, 1e3 * median(times["bare"]) / gradients, rounds, ratios)
 
 
 def _fastest_bare(task: Task, batch: int) -> tuple[str, Callable[[], object]]:
@@ -85,9 +86,9 @@ def _repeated(call: Callable[[], object], count: int) -> Callable[[], object]:
 def _interleaved(
     blocks: dict[str, Callable[[], object]], budget_s: float
 ) -> dict[str, list[float]]:
-    """name -> seconds of each repetition, after two to warm up (memory grows in the first)."""
+    """name -> seconds of each repetition, after one to warm up, in which memory grows."""
     times: dict[str, list[float]] = {name: [] for name in blocks}
-    for block in [*blocks.values()] * 2:
+    for block in blocks.values():
         block()
     gc.collect()
     begun = time.perf_counter()

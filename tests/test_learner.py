@@ -112,6 +112,24 @@ def test_vmap_equals_loop_to_rounding(batch_size, weighting):
     assert (loop.note, vmap.note) == ("loop: asked for", "vmap: asked for")
 
 
+@pytest.mark.parametrize("gradients", ["loop", "vmap"])
+@pytest.mark.parametrize("weighting", ["equal", "size"])
+@pytest.mark.parametrize("batch_size", [3, (1, 4, 5, 4)])
+@pytest.mark.parametrize("around", [{}, {"clip": 0.1, "weight_decay": 0.5}])
+def test_adding_a_gradient_is_adding_the_gradient(gradients, weighting, batch_size, around):
+    task = classification(SIZES, gradients=gradients, weighting=weighting, batch_size=batch_size)
+    options = {"clip": None, "weight_decay": 0.0} | around
+    adding, plain = (Regularized(hosted(task), **options) for _ in range(2))
+    for step in range(3):
+        theta, out = scattered(plain, seed=step), scattered(plain, seed=10 + step)
+        out = theta if step == 2 else out  # the sum may overwrite the point itself
+        expected = out - 0.3 * plain.gradient(theta)
+        assert adding.add_gradient(out, theta, -0.3) is out
+        torch.testing.assert_close(out, expected, rtol=0, atol=1e-13)
+        torch.testing.assert_close(adding.losses, plain.losses, rtol=0, atol=1e-13)
+    assert torch.equal(adding.gradient_evaluations(), plain.gradient_evaluations())
+
+
 def test_the_choice_by_the_clock_says_why():
     learner = hosted(classification(gradients="auto"))
     other = {"loop": "vmap", "vmap": "loop"}[learner.note.split(":")[0]]

@@ -39,6 +39,19 @@ class Learner(ABC):
         for each of them.
         """
 
+    def add_gradient(self, out: Tensor, theta: Tensor, scale: float = 1.0) -> Tensor:
+        """out + scale * gradient(theta), written into ``out`` (A, P), which is returned.
+
+        Rows of gradients are then never laid out, which saves two passes over memory.
+        """
+        return out.add_(self.gradient(theta), alpha=scale)
+
+    def gradient_step(self, theta: Tensor, lr: float, at: Tensor) -> Tensor:
+        """theta - lr * gradient(at), columns at their own rates, written into ``theta``."""
+        if self.rates is None:
+            return self.add_gradient(theta, at, -lr)
+        return self.descend(theta, self.gradient(at), lr, out=theta)
+
     def descend(
         self, theta: Tensor, direction: Tensor, lr: float, out: Tensor | None = None
     ) -> Tensor:

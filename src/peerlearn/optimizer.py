@@ -130,6 +130,8 @@ class LocalOptimizer:
             moments = self.step_(theta, gradient, moments, lr, rows)
             torch.addcmul(before, rates, theta - before, out=theta)
             return moments
+        if rows is None and BEGUN not in moments:
+            return self._step_all(theta, gradient, moments, lr)
         chosen = _positions(rows, theta)
         if len(chosen) < len(theta) and BEGUN not in moments:
             moments[BEGUN] = theta.new_full((len(theta), 1), float(bool(moments)))

@@ -46,8 +46,6 @@ class CDSGD(Algorithm):
         return ThetaState(theta.clone())
 
     def round(self, s: ThetaState, learner: Learner, links: Links) -> ThetaState:
-        heard = links.exchange(s.theta)
-        gradient = learner.gradient(s.theta)
-        (mixed,) = heard.mix()
         alpha = at(self.lr, links.round, links.rounds)
-        return ThetaState(learner.descend(mixed, gradient, alpha))
+        (mixed,) = links.exchange(s.theta).mix()
+        return ThetaState(learner.gradient_step(mixed, alpha, at=s.theta))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
+import torch
 from torch import Tensor
 
 from ..algorithm import Algorithm
@@ -77,15 +78,14 @@ class DiNNO(Algorithm):
         heard = links.exchange(s.theta)
         (difference,) = heard.difference()
         dual = s.dual.add_(difference, alpha=rho)  # (4a)
-        # p_i + 2 rho sum_j (psi - (theta_i + theta_j) / 2) = 2 rho d_i psi + pull
-        pull = difference.mul_(rho).add_(dual)
+        # p_i + 2 rho sum_j (psi - (theta_i + theta_j) / 2) = pull + 2 rho d_i psi
+        pull = torch.add(dual, difference, alpha=rho, out=difference)
         pull.addcmul_(s.theta, heard.degree, value=-2 * rho)
-        psi, moments = s.theta, s.moments
+        psi, moments, gradient = s.theta, s.moments, torch.empty_like(pull)
         for _ in range(self.local_steps):
-            gradient = learner.gradient(psi)
-            gradient.add_(pull).addcmul_(psi, heard.degree, value=2 * rho)
+            torch.addcmul(pull, psi, heard.degree, value=2 * rho, out=gradient)
+            learner.add_gradient(gradient, psi)
             moments = primal.step_(psi, gradient, moments, lr, rates=learner.rates)
-            del gradient  # before the next one is made
         return DiNNOState(psi, dual, moments if self.persistent else {})
 
     def vanishing(self, s: DiNNOState) -> Tensor:

@@ -44,11 +44,6 @@ class DSGD(Algorithm):
 
     def round(self, s: ThetaState, learner: Learner, links: Links) -> ThetaState:
         alpha = at(self.lr, links.round, links.rounds)
-        heard = links.exchange(s.theta)
-        if self.gradient_at == "own":
-            gradient = learner.gradient(s.theta)
-            (mixed,) = heard.mix()
-        else:
-            (mixed,) = heard.mix()
-            gradient = learner.gradient(mixed)
-        return ThetaState(learner.descend(mixed, gradient, alpha, out=gradient))
+        (mixed,) = links.exchange(s.theta).mix()
+        at_point = s.theta if self.gradient_at == "own" else mixed
+        return ThetaState(learner.gradient_step(mixed, alpha, at=at_point))

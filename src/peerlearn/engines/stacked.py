@@ -17,7 +17,8 @@ from torch.nn.functional import embedding_bag
 from ..links import Coordinator, Heard, Links, Neighborhood, Traffic, message_bytes
 from ..measure import Clock
 
-DENSE_FROM = 0.25  # share of non-zeros from which a dense product is the faster one
+DENSE_FROM = 0.4  # share of non-zeros from which a dense product is the faster one,
+DENSE_ABOVE = 16  # in teams larger than this
 
 
 @dataclass
@@ -98,7 +99,8 @@ class Operators:
     def _operator(self, matrix: scipy.sparse.csr_array) -> Tensor | SparseRows:
         """Sparse where that is faster; a row's bits then do not depend on the other rows."""
         csr = scipy.sparse.csr_array(matrix)
-        if csr.nnz > DENSE_FROM * self.engine.total**2:
+        total = self.engine.total
+        if total > DENSE_ABOVE and csr.nnz > DENSE_FROM * total**2:
             dense = torch.from_numpy(csr.toarray())
             return dense.to(self.engine.device, self.engine.dtype)
         return SparseRows(

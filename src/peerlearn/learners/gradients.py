@@ -30,20 +30,38 @@ class LoopGradient:
         self._module, self._loss, self._layout = module, loss, layout
         self._parameters = layout.parameters(module)
 
-    def one(self, row: Tensor, inputs: Any, targets: Any, out: Tensor) -> Tensor:
-        """Write the gradient at ``row`` (P,) into ``out`` (P,); returns the loss."""
+    def one(
+        self, row: Tensor, inputs: Any, targets: Any, out: Tensor, scale: float | None = None
+    ) -> Tensor:
+        """Write the gradient at ``row`` (P,) into ``out`` (P,), or add ``scale`` times it.
+
+        Returns the loss.
+        """
         self._layout.aim(self._parameters, row)
         loss = self._loss(self._module(inputs), targets)
         parts = torch.autograd.grad(loss, self._parameters, allow_unused=True)
         pairs = zip(parts, self._parameters, strict=True)
         flat = [(torch.zeros_like(p) if g is None else g).reshape(-1) for g, p in pairs]
-        torch.cat(flat, out=out)
+        if scale is None:
+            torch.cat(flat, out=out)
+        else:
+            out.add_(torch.cat(flat), alpha=scale)
         return loss.detach()
 
     def __call__(self, theta: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         out = torch.empty_like(theta)
-        losses = [self.one(theta[a], inputs[a], targets[a], out[a]) for a in range(len(theta))]
-        return out, torch.stack(losses)
+        return out, self._each(theta, inputs, targets, out, None)
+
+    def add(
+        self, out: Tensor, scale: float, theta: Tensor, inputs: Tensor, targets: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        return out, self._each(theta, inputs, targets, out, scale)
+
+    def _each(
+        self, theta: Tensor, inputs: Tensor, targets: Tensor, out: Tensor, scale: float | None
+    ) -> Tensor:
+        rows = zip(theta, inputs, targets, out, strict=True)
+        return torch.stack([self.one(*row, scale) for row in rows])
 
 
 class VmapGradient:
@@ -60,9 +78,19 @@ class VmapGradient:
         self._all = vmap(grad_and_value(one))
 
     def __call__(self, theta: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradients (A, P) and the losses (A,)."""
         gradients, losses = self._all(self._layout.views(theta), inputs, targets)
         flat = [gradients[n].reshape(len(theta), -1) for n in self._layout.shapes]
         return torch.cat(flat, dim=1), losses.detach()
+
+    def add(
+        self, out: Tensor, scale: float, theta: Tensor, inputs: Tensor, targets: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """``out`` (A, P) with ``scale`` times the gradients added to it, and the losses (A,)."""
+        gradients, losses = self._all(self._layout.views(theta), inputs, targets)
+        for name, part in self._layout.views(out).items():
+            part.add_(gradients[name], alpha=scale)
+        return out, losses.detach()
 
 
 Way = LoopGradient | VmapGradient

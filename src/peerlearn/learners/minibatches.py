@@ -45,6 +45,7 @@ class Minibatches:
         self.whole = np.array([b is None for b in batch_sizes])
         pairs = zip(sizes, batch_sizes, strict=True)
         self.batch_sizes = np.array([n if b is None else b for n, b in pairs], np.int64)
+        self.alike = len(set(self.batch_sizes.tolist())) == 1
         self.seed = seed
         self.drawn = np.zeros(len(self.agents), np.int64)  # samples drawn so far
         self._epochs = 1 + -(-self.batch_sizes // self.sizes)  # kept ahead, enough for one batch

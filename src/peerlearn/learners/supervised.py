@@ -98,13 +98,31 @@ class SupervisedLearner(Learner):
 
     def gradient(self, theta: Tensor, agents: Sequence[int] | None = None) -> Tensor:
         chosen = np.arange(len(self.agents)) if agents is None else np.asarray(agents, np.int64)
-        groups = self._draw(agents)
-        gradient, losses = self._compute(theta, chosen, groups)
-        places = torch.from_numpy(chosen).to(self._device)
-        assert self.losses is not None
-        self.losses = self.losses.index_put((places,), losses.to(self._dtype))
-        self._evaluations[torch.from_numpy(chosen)] += 1
+        gradient, losses = self._compute(theta, chosen, self._draw(agents))
+        self._note(agents, losses)
         return gradient if self._scale is None else gradient.mul_(self._scale[chosen])
+
+    def add_gradient(self, out: Tensor, theta: Tensor, scale: float = 1.0) -> Tensor:
+        if self._alone or self._scale is not None or not self._minibatches.alike:
+            return super().add_gradient(out, theta, scale)
+        every = np.arange(len(self.agents))
+        (group,) = self._draw(None)
+        batch = self._samples.batches(every, group.index)
+        out, losses = self._way.add(out, scale, theta, *batch)
+        self._note(None, losses)
+        return out
+
+    def _note(self, agents: Sequence[int] | None, losses: Tensor) -> None:
+        """Keep the losses, and count."""
+        losses = losses.to(self._dtype)
+        if agents is None:
+            self.losses = losses
+            self._evaluations += 1
+        else:
+            assert self.losses is not None
+            places = torch.as_tensor(agents, dtype=torch.int64)
+            self.losses = self.losses.index_put((places.to(self._device),), losses)
+            self._evaluations[places] += 1
 
     def _compute(
         self, theta: Tensor, chosen: np.ndarray, groups: list[Group]

@@ -36,6 +36,9 @@ class Wrapped(Learner):
     def gradient(self, theta: Tensor, agents: Sequence[int] | None = None) -> Tensor:
         return self.inner.gradient(theta, agents)
 
+    def add_gradient(self, out: Tensor, theta: Tensor, scale: float = 1.0) -> Tensor:
+        return self.inner.add_gradient(out, theta, scale)
+
     def evaluate(self, theta: Tensor) -> dict[str, Tensor]:
         return self.inner.evaluate(theta)
 
@@ -84,6 +87,11 @@ class Regularized(Wrapped):
             gradient.add_(theta, alpha=self._weight_decay)
         return gradient
 
+    def add_gradient(self, out: Tensor, theta: Tensor, scale: float = 1.0) -> Tensor:
+        if self._clip is not None or self._weight_decay:
+            return Learner.add_gradient(self, out, theta, scale)
+        return self.inner.add_gradient(out, theta, scale)
+
     def minimize(self, linear: Tensor, centre: Tensor, weight: Tensor) -> Tensor:
         """With decay d: d/2 |x|^2 + w |x - c|^2 is (w + d/2) |x - w c / (w + d/2)|^2 + constant."""
         total = weight + self._weight_decay / 2
@@ -100,6 +108,10 @@ class Timed(Wrapped):
     def gradient(self, theta: Tensor, agents: Sequence[int] | None = None) -> Tensor:
         with self._clock("gradient"):
             return self.inner.gradient(theta, agents)
+
+    def add_gradient(self, out: Tensor, theta: Tensor, scale: float = 1.0) -> Tensor:
+        with self._clock("gradient"):
+            return self.inner.add_gradient(out, theta, scale)
 
     def minimize(self, linear: Tensor, centre: Tensor, weight: Tensor) -> Tensor:
         with self._clock("gradient"):
