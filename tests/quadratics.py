@@ -7,7 +7,7 @@ import peerlearn as pl
 from peerlearn import graphs
 from peerlearn.engines import StackedEngine
 from peerlearn.learners import Regularized
-from peerlearn.testing.alone import advance, begin
+from peerlearn.testing.alone import advance, begin, copied
 
 L, MU = 6.0, 1.0  # every agent's largest and smallest curvature
 CPU = torch.device("cpu")
@@ -37,7 +37,8 @@ def states(method, task, graph, rounds: int, weights="metropolis") -> list:
     engine = StackedEngine(task.agents, rule, rounds, CPU, torch.float64)
     found = [begin(method, learner, engine.links(-1, schedule.at(0)))]
     for k in range(rounds):
-        found.append(advance(method, found[-1], learner, engine.links(k, schedule.at(k))))
+        before = copied(found[-1], method.State)  # which a round may consume
+        found.append(advance(method, before, learner, engine.links(k, schedule.at(k))))
     return found
 
 

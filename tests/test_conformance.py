@@ -12,7 +12,7 @@ from torch import Tensor
 
 import peerlearn as pl
 from peerlearn import schedules
-from peerlearn.algorithm import Algorithm, ThetaState
+from peerlearn.algorithm import Algorithm, Shared, ThetaState
 from peerlearn.algorithms import ALGORITHMS
 from peerlearn.testing import InMemoryEngine, check_algorithm, run_alone
 
@@ -30,6 +30,17 @@ VARIANTS = [
     pl.DMSGD(consensus="momentum"),
     pl.Centralized(optimizer="sgd", options={"momentum": 0.9}, clip=1.0, weight_decay=0.01),
     pl.Isolated(optimizer=torch.optim.RMSprop, local_steps=2, lr=schedules.linear(0.01, 0.0)),
+    pl.Serial(optimizer="adam", clip=1.0, weight_decay=0.01),
+    pl.PeriodicAveraging(period=2, optimizer="rmsprop", lr=0.01),
+    pl.PeriodicAveraging(optimizer="sgd", options={"momentum": 0.9}, clip=1.0, weight_decay=0.01),
+    pl.FedAvg(optimizer="adam", lr=0.01, local_steps=2, fraction=0.4),
+    pl.FedAvg(options={"momentum": 0.9}, lr=0.02, local_epochs=2, fraction=0.7),
+    pl.FedAvg(optimizer="adam", lr=0.01, local_steps=2, unselected="train"),
+    pl.FedAvg(optimizer="adagrad", lr=0.01, local_epochs=1, unselected="train", clip=1.0),
+    pl.DynamicAveraging(delta=0.01, optimizer="adam", lr=0.01),
+    pl.DynamicAveraging(delta=2.0, period=2, augment="growing", weight_decay=0.01),
+    pl.DynamicAveraging(delta=1.0, augment="farthest"),
+    pl.DynamicAveraging(delta=1.0, augment=lambda b: b.outside[-1:]),
 ]
 
 
@@ -136,6 +147,35 @@ class Talks(Own):
     communicates: ClassVar[bool] = False
 
 
+class TalksToTheCoordinator(Own):
+    def round(self, s, learner, links):
+        links.coordinator.ask(torch.arange(links.total))
+        return super().round(s, learner, links)
+
+
+class DrawsTwice(Own):
+    def round(self, s, learner, links):
+        learner.gradient(s.theta)
+        return super().round(s, learner, links)
+
+
+class SharesItsOwnState(NamedTuple):
+    theta: Tensor
+    first: Shared
+
+
+class SharesItsOwn(Own):
+    """Marks as alike what is each agent's own."""
+
+    State: ClassVar[type] = SharesItsOwnState
+
+    def start(self, theta, learner, links):
+        return SharesItsOwnState(theta.clone(), theta[0].clone())
+
+    def round(self, s, learner, links):
+        return s._replace(theta=super().round(s, learner, links).theta)
+
+
 class MovesAverage(Own):
     preserves_average: ClassVar[bool] = True
 
@@ -195,6 +235,9 @@ def test_correct_methods_pass(method):
         (DrawsGlobally, "when run again under the same seed"),
         (RemembersOnItself, "when resumed"),
         (Talks, "has sent"),
+        (TalksToTheCoordinator, "does not declare Needs.COORDINATOR"),
+        (DrawsTwice, "declares at most 3"),
+        (SharesItsOwn, "agents hold different ones"),
         (MovesAverage, "declares preserves_average"),
         (DualsThatStay, "vanishing rows whose sum"),
         (ForgetsAgentAxis, "expected one row per agent"),
@@ -237,7 +280,7 @@ def test_messages_and_bytes_are_those_of_the_stacked_engine():
     run = pl.train(task, pl.DSGT(lr=0.01), graph, rounds=3, dtype="float64", device="cpu")
     engine = InMemoryEngine(5, rounds=3)
     run_alone(pl.DSGT(lr=0.01), task, graph, rounds=3, engine=engine)
-    for name, counts in engine.traffic.state().items():
+    for name, counts in engine.traffic.agents().items():
         assert counts.tolist() == run.final[name].tolist()
 
 
@@ -255,13 +298,24 @@ def test_neighborhoods_are_those_of_the_stacked_engine():
     check_algorithm(Greatest(), rounds=2, tasks=[pl.tasks.quadratic(4)])
 
 
-def test_mixed_buffers_travel_between_agents_who_live_alone():
+@pytest.mark.parametrize(
+    "method",
+    [
+        pl.DSGD(lr=0.05),
+        pl.PeriodicAveraging(lr=0.05),
+        pl.FedAvg(lr=0.05, unselected="idle"),
+        pl.FedAvg(lr=0.05, unselected="train"),
+        pl.DynamicAveraging(lr=0.05, delta=0.1),
+    ],
+    ids=lambda m: m.name,
+)
+def test_mixed_buffers_travel_between_agents_who_live_alone(method):
     data = [(torch.randn(6, 3) + a, torch.randn(6, 1)) for a in range(4)]
     task = pl.Task(
         model=lambda: torch.nn.Sequential(torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 1)),
         loss=torch.nn.functional.mse_loss, data=data, batch_size=3, buffers="mixed",
     )  # fmt: skip
-    check_algorithm(pl.DSGD(lr=0.05), tasks=[task])
+    check_algorithm(method, tasks=[task])
 
 
 def test_an_error_in_one_agent_stops_all():
@@ -293,11 +347,47 @@ def test_agents_who_wait_for_each_other_give_up():
     assert [float(h.mix()[0]) for h in heard] == [0.5, 0.5]  # the failure leaves nothing behind
 
 
-def test_no_graph_and_no_coordinator_are_said():
+def test_no_graph_is_said():
     with pytest.raises(ValueError, match="no graph"):
         run_alone(Own(), pl.tasks.quadratic(3), None, rounds=1)
-    with pytest.raises(NotImplementedError, match="no coordinator"):
-        _ = InMemoryEngine(2).links(0, 0, None).coordinator
+
+
+def test_the_coordinator_waits_for_all():
+    class Silent(Own):
+        def start(self, theta, learner, links):
+            if 0 not in links.agents:
+                links.coordinator.receive(theta, torch.ones(1, dtype=torch.bool))
+            return super().start(theta, learner, links)
+
+    engine, task, graph = (
+        InMemoryEngine(4, timeout_s=0.05),
+        pl.tasks.quadratic(4),
+        pl.graphs.cycle(4),
+    )
+    with pytest.raises(TimeoutError, match="the same calls of the coordinator"):
+        run_alone(Silent(), task, graph, rounds=0, engine=engine)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        pl.PeriodicAveraging(period=2),
+        pl.FedAvg(),
+        pl.FedAvg(unselected="train"),
+        pl.DynamicAveraging(delta=0.01, augment="farthest"),
+    ],
+    ids=lambda m: m.name,
+)
+def test_the_coordinators_messages_are_those_of_the_stacked_engine(method):
+    task = pl.tasks.quadratic(5, dimension=3)
+    run = pl.train(task, method, rounds=4, dtype="float64", device="cpu")
+    engine = InMemoryEngine(5, rounds=4, drop=0.5, late=0.3)  # which are not the coordinator's
+    run_alone(method, task, None, rounds=4, engine=engine)
+    assert engine.traffic.communication > 0
+    for name, count in engine.traffic.team().items():
+        assert run.record.team[name][-1] == count
+    for name, counts in engine.traffic.agents().items():
+        assert counts.tolist() == run.final[name].tolist()
 
 
 @pytest.mark.parametrize("options", [{"drop": 1.5}, {"late": -0.1}])

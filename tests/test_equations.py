@@ -1,7 +1,7 @@
 """Every method against its paper's equations, written agent by agent in NumPy.
 
 DiNNO and DSGT are from Yu et al. (2022), CDSGD is from Jiang et al. (2017), DMSGD from Balu et al.
-(2021).
+(2021), federated averaging from McMahan et al. (2017), the other averages from Kamp et al. (2018).
 """
 
 from dataclasses import dataclass
@@ -155,6 +155,44 @@ def alone(p: Problem, alpha=0.05):
     return x
 
 
+def periodic(p: Problem, period, alpha=0.05):
+    x = list(p.x0)
+    for t in range(1, p.rounds + 1):
+        x = [x[i] - alpha * p.gradient(i, x[i]) for i in range(6)]
+        if t % period == 0:
+            x = [np.mean(x, axis=0)] * 6
+    return x
+
+
+def federated(p: Problem, steps, unselected, alpha=0.05):
+    """With everybody selected; the idle start from a global network, the mean of the first."""
+    x = [np.mean(p.x0, axis=0)] * 6 if unselected == "idle" else list(p.x0)
+    for _ in range(p.rounds):
+        for _ in range(steps):
+            x = [x[i] - alpha * p.gradient(i, x[i]) for i in range(6)]
+        x = [np.mean(x, axis=0)] * 6
+    return x
+
+
+def dynamic(p: Problem, delta, period, alpha=0.05):
+    """Algorithm 1, augmented by the agent that is farthest from the reference."""
+    f, r, v, m = list(p.x0), np.mean(p.x0, axis=0), 0, 6
+    for t in range(1, p.rounds + 1):
+        f = [f[i] - alpha * p.gradient(i, f[i]) for i in range(m)]
+        away = [np.sum((f[i] - r) ** 2) for i in range(m)]
+        B = [i for i in range(m) if away[i] > delta] if t % period == 0 else []
+        v += len(B)
+        if v >= m and B:
+            B = list(range(m))
+        while B and len(B) < m and np.sum((np.mean([f[i] for i in B], axis=0) - r) ** 2) > delta:
+            B.append(max(set(range(m)) - set(B), key=lambda i: away[i]))
+        mean = np.mean([f[i] for i in B], axis=0) if B else None
+        f = [mean if i in B else f[i] for i in range(m)]
+        if len(B) == m:
+            r, v = mean, 0
+    return f
+
+
 REFERENCES = {
     "DSGD": (pl.DSGD(lr=0.05), dsgd),
     "DSGD, gradient at the mixed point": (
@@ -184,6 +222,22 @@ REFERENCES = {
     "DiNNO, Adam": (pl.DiNNO(rho=0.5, lr=0.03, local_steps=3), lambda p: dinno(p, adam_step)),
     "ConsensusADMM": (pl.ConsensusADMM(rho=0.5), admm),
     "Isolated": (pl.Isolated(lr=0.05, optimizer="sgd"), alone),
+    "PeriodicAveraging": (pl.PeriodicAveraging(lr=0.05, period=3), lambda p: periodic(p, 3)),
+    "FedAvg, idle": (
+        pl.FedAvg(lr=0.05, fraction=1, local_steps=3), lambda p: federated(p, 3, "idle")
+    ),
+    "FedAvg, training": (
+        pl.FedAvg(lr=0.05, fraction=1, local_steps=2, unselected="train"),
+        lambda p: federated(p, 2, "train"),
+    ),
+    "DynamicAveraging": (
+        pl.DynamicAveraging(lr=0.05, delta=1.5, period=1, augment="farthest"),
+        lambda p: dynamic(p, 1.5, 1),
+    ),
+    "DynamicAveraging, every third round": (
+        pl.DynamicAveraging(lr=0.05, delta=0.5, period=3, augment="farthest"),
+        lambda p: dynamic(p, 0.5, 3),
+    ),
 }  # fmt: skip
 
 
@@ -205,6 +259,16 @@ def test_dmsgd_without_momentum_is_cdsgd_bit_for_bit():
     one = iterates(pl.DMSGD(lr=0.05, beta=0.0), TASK, SHAPES["star"], 30)
     other = iterates(pl.CDSGD(lr=0.05), TASK, SHAPES["star"], 30)
     assert (one == other).all()
+
+
+def test_serial_takes_the_agents_losses_in_turn():
+    x, H, b = TASK.first[0].numpy(), TASK.hessians.numpy(), TASK.optima.numpy()
+    for _ in range(4):
+        for i in range(6):
+            x = x - 0.05 * H[i] @ (x - b[i])
+    run = pl.train(TASK, pl.Serial(lr=0.05), rounds=4, dtype="float64", device="cpu")
+    np.testing.assert_allclose(run.theta[0].numpy(), x, rtol=0, atol=1e-12)
+    assert run.final["gradient_evaluations"].tolist() == [24]
 
 
 def test_centralized_is_gradient_descent_on_the_mean_loss():

@@ -493,7 +493,7 @@ def test_measures_of_test_and_training_data():
 
 def test_measures_do_not_depend_on_how_the_test_set_is_cut(monkeypatch):
     whole = hosted(classification(measures={"right": right}))
-    monkeypatch.setattr("peerlearn.learners.supervised.EVALUATION_BATCH", 3)
+    monkeypatch.setattr("peerlearn.learners.evaluation.EVALUATION_BATCH", 3)
     cut = hosted(classification(measures={"right": right}))
     theta = scattered(whole)
     for name, values in whole.evaluate(theta).items():
@@ -627,7 +627,7 @@ class Targeted(Items):
 
 @pytest.mark.parametrize("kind", [Pair, dict])
 def test_means_over_targets_of_any_kind_count_samples(kind, monkeypatch):
-    monkeypatch.setattr("peerlearn.learners.supervised.EVALUATION_BATCH", 4)  # batches of 4 and 3
+    monkeypatch.setattr("peerlearn.learners.evaluation.EVALUATION_BATCH", 4)  # batches of 4 and 3
 
     def loss(outputs, targets):
         part = targets.first if kind is Pair else targets["first"]

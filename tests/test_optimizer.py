@@ -218,3 +218,19 @@ def test_options_may_be_lists_as_experiment_files_have_them():
 
 def test_names_are_known_in_any_case():
     assert LocalOptimizer("AdamW").torch_class is torch.optim.AdamW
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam", "rmsprop", "adagrad", "nadam", "rprop"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_fresh_moments_have_their_names_and_change_nothing(kind, dtype):
+    optimizer = LocalOptimizer(kind)
+    theta, gradient = torch.ones(3, 2, dtype=dtype), torch.full((3, 2), 0.5, dtype=dtype)
+    begun = optimizer.fresh(theta)
+    plain, moments = theta, {}
+    for _ in range(3):
+        theta, begun = optimizer.step(theta, gradient, begun, 0.01, rows=[0, 2])
+        plain, moments = optimizer.step(plain, gradient, moments, 0.01)
+        assert torch.equal(theta[[0, 2]], plain[[0, 2]])
+    assert begun.keys() == optimizer.fresh(theta).keys() == {*moments, "begun"}
+    assert all(v.dtype == begun[n].dtype for n, v in moments.items())
+    assert torch.equal(theta[1], torch.ones(2, dtype=dtype))

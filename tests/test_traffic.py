@@ -10,7 +10,7 @@ from helpers import METHODS, classification, needs_quadratic, with_batch_norm
 import peerlearn as pl
 from peerlearn.engines import StackedEngine
 from peerlearn.graphs import metropolis
-from peerlearn.links import Traffic
+from peerlearn.links import CONTROL_BYTES, Traffic
 
 PARAMETERS = 4 * 5 + 5 + 5 * 3 + 3
 DEGREES = np.array([1, 2, 2, 1])
@@ -97,26 +97,35 @@ def engine():
 
 def test_the_coordinator_counts_both_ways():
     one = engine()
-    coordinator = one.links(0, None).coordinator
-    rows = torch.arange(6.0, dtype=torch.float64).reshape(2, 3)
-    assert torch.equal(coordinator.receive(rows, [1, 3]), rows)
-    assert torch.equal(coordinator.send(rows[0], [1, 2, 3]), rows[0].expand(3, -1))
-    traffic = one.traffic
-    assert traffic.messages_sent.tolist() == [0, 1, 0, 1]
-    assert traffic.bytes_sent.tolist() == [0, 24, 0, 24]
-    assert traffic.messages_received.tolist() == [0, 1, 1, 1]
-    assert traffic.bytes_received.tolist() == [0, 24, 24, 24]
+    links = one.links(0, None)
+    rows = torch.arange(12.0, dtype=torch.float64).reshape(4, 3)
+    senders = torch.tensor([False, True, False, True])
+    numbers, received = links.coordinator.receive(rows, senders)
+    assert numbers.tolist() == [1, 3]
+    assert torch.equal(received, rows[[1, 3]])
+    assert links.hosted(numbers).tolist() == senders.tolist()
+    assert torch.equal(links.coordinator.send(rows[0], torch.tensor([1, 2, 3])), rows[0])
+    links.coordinator.ask(torch.tensor([0, 1]))
+    numbers, values = links.coordinator.collect(rows[:, 1], ~senders)
+    assert (numbers.tolist(), values.tolist()) == ([0, 2], [1.0, 7.0])
+    traffic, c = one.traffic, CONTROL_BYTES
+    assert traffic.messages_sent.tolist() == [1, 1, 1, 1]
+    assert traffic.bytes_sent.tolist() == [c, 24, c, 24]
+    assert traffic.messages_received.tolist() == [1, 2, 1, 1]
+    assert traffic.bytes_received.tolist() == [c, 24 + c, 24, 24]
+    assert traffic.coordinator_messages_received.tolist() == [4]
+    assert traffic.coordinator_bytes_received.tolist() == [2 * 24 + 2 * c]
+    assert traffic.coordinator_messages_sent.tolist() == [5]
+    assert traffic.coordinator_bytes_sent.tolist() == [3 * 24 + 2 * c]
+    assert traffic.communication == 5 * 24 + 4 * c
 
 
-def test_the_coordinators_mean_is_received_from_all_that_are_asked():
+def test_setting_up_the_team_is_not_counted():
     one = engine()
-    coordinator = one.links(0, None).coordinator
-    rows = torch.tensor([[1.0, 2.0], [3.0, 8.0]], dtype=torch.float64)
-    assert coordinator.mean(rows, [0, 2]).tolist() == [2.0, 5.0]
-    weighted = coordinator.mean(rows, [0, 2], torch.tensor([3.0, 1.0], dtype=torch.float64))
-    assert weighted.tolist() == [1.5, 3.5]
-    assert one.traffic.bytes_sent.tolist() == [32, 0, 32, 0]
-    assert not one.traffic.bytes_received.any()
+    coordinator = one.links(-1, None).coordinator
+    coordinator.receive(torch.zeros(4, 3), torch.ones(4, dtype=torch.bool))
+    coordinator.ask(torch.arange(4))
+    assert one.traffic.communication == 0
 
 
 def test_the_coordinator_draws_alike_everywhere_and_differently_in_each_round():

@@ -11,7 +11,11 @@ from .algorithms import (
     Centralized,
     ConsensusADMM,
     DiNNO,
+    DynamicAveraging,
+    FedAvg,
     Isolated,
+    PeriodicAveraging,
+    Serial,
 )  # fmt: skip
 from .errors import ConfigurationError, Diverged, PeerlearnError
 from .optimizer import LocalOptimizer
@@ -20,6 +24,7 @@ from .training import Run, train
 
 __all__ = [
     "CDMSGD", "CDSGD", "DMSGD", "DSGD", "DSGT", "Algorithm", "Centralized", "ConfigurationError",
-    "ConsensusADMM", "DiNNO", "Diverged", "Isolated", "LocalOptimizer", "Needs", "PeerlearnError",
-    "Run", "Task", "algorithms", "data", "graphs", "learners", "schedules", "tasks", "train",
+    "ConsensusADMM", "DiNNO", "Diverged", "DynamicAveraging", "FedAvg", "Isolated",
+    "LocalOptimizer", "Needs", "PeerlearnError", "PeriodicAveraging", "Run", "Serial", "Task",
+    "algorithms", "data", "graphs", "learners", "schedules", "tasks", "train",
 ]  # fmt: skip

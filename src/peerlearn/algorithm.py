@@ -8,9 +8,9 @@ rows live: it gets its state, a learner (where gradients come from) and links (w
 
 Every agent's network is one row of a matrix theta (A, P): A agents hosted here, P parameters. State
 is a NamedTuple of tensors with a leading agent axis, or of dicts of such tensors (the moments of a
-local optimizer). Whatever is reduced over parameters is reduced along the last axis, never over
-agents. What an algorithm needs and promises is declared on it; the checks before training and the
-shipped conformance tests read the declarations.
+local optimizer); what all agents hold alike is marked `Shared`. Whatever is reduced over parameters
+is reduced along the last axis, never over agents. What an algorithm needs and promises is declared
+on it; the checks before training and the shipped conformance tests read the declarations.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,6 +34,10 @@ from .schedules import Schedule
 if TYPE_CHECKING:
     from .learner import Learner
     from .links import Links
+
+
+Shared = Annotated[Tensor, "shared"]
+"""A field of a State that all agents hold alike: a reference model (P,), a counter (1,)."""
 
 
 class Needs(enum.Flag):
@@ -61,8 +65,9 @@ class Algorithm(ABC):
     weight_decay: float = 0.0
 
     needs: ClassVar[Needs] = Needs.NOTHING
-    communicates: ClassVar[bool] = True  # uses links.exchange; needs a graph
+    communicates: ClassVar[bool] = True  # with neighbors: uses links.exchange, needs a graph
     pools_data: ClassVar[bool] = False  # one learner that sees all agents' data
+    in_turn: ClassVar[bool] = False  # and sees the agents' minibatches one after another
     consumes_state: ClassVar[bool] = False  # round may overwrite the state it was given
     preserves_average: ClassVar[bool] = False  # with zero gradients the mean of theta stays
     exact: ClassVar[bool] = False  # reaches the optimum with a fixed step and full gradients
@@ -112,9 +117,23 @@ class Algorithm(ABC):
         return [f"{name} is {value}, expected less than 1"] if large else []
 
     @property
+    def counts_epochs(self) -> bool:
+        """Whether its rounds are measured in passes over the data, which a stream does not have."""
+        return False
+
+    @property
     def reaches_consensus(self) -> bool:
         """Whether the agents' networks approach each other; an exemption is a declaration."""
-        return self.communicates
+        return self.communicates or Needs.COORDINATOR in self.needs
+
+    def gradients(self, rounds: int, epoch: int = 1) -> int:
+        """How many minibatch gradients an agent draws at most in so many rounds.
+
+        Args:
+            rounds: how many rounds, the start included.
+            epoch: how many minibatches the longest epoch has, for methods that train for epochs.
+        """
+        return rounds * getattr(self, "local_steps", 1)
 
     @abstractmethod
     def start(self, theta: Tensor, learner: Learner, links: Links) -> Any:
@@ -143,6 +162,12 @@ def flatten(state: Any, prefix: str = "") -> dict[str, Tensor]:
         else:
             flat.update(flatten(value, f"{prefix}{name}."))
     return flat
+
+
+def shared(kind: type) -> frozenset[str]:
+    """The names of a state class's fields that all agents hold alike."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    return frozenset(name for name, hint in hints.items() if hint == Shared)
 
 
 def unflatten(kind: type, flat: dict[str, Tensor]) -> Any:

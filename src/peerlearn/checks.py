@@ -69,6 +69,18 @@ def name_problems(engine: str, dtype: Any, device: Any) -> list[str]:
     return found
 
 
+def coordinator_problems(algorithm: Algorithm, engine: str) -> list[str]:
+    """A method that needs a coordinator, on an engine that has none."""
+    needed = Needs.COORDINATOR in algorithm.needs
+    if not needed or engine not in ENGINES or ENGINES[engine].has_coordinator:
+        return []
+    having = ", ".join(name for name, kind in ENGINES.items() if kind.has_coordinator)
+    return [
+        f"{algorithm.name} needs a coordinator, which the engine {engine!r} does not have; use "
+        f"{having or 'a method that talks to neighbors, such as DiNNO'}"
+    ]
+
+
 def graph_problems(
     task: BaseTask, algorithm: Algorithm, graph: nx.Graph | GraphSchedule | None, weights: Any
 ) -> list[str]:
@@ -124,6 +136,16 @@ def _changing_problems(rule: graphs.Rule, schedule: GraphSchedule, needs: Needs)
         if found:
             return found
     return []
+
+
+def stream_problems(task: BaseTask, algorithm: Algorithm, rounds: int) -> list[str]:
+    """Why a stream cannot feed a method for so many rounds."""
+    if algorithm.counts_epochs and task.stream is not None:
+        return [
+            f"{algorithm.name} counts epochs, which the data of {task.name!r} do not have, being a "
+            "stream; give local_steps instead of local_epochs"
+        ]
+    return task.stream_problems(algorithm.gradients(rounds), rounds)
 
 
 def folder_problems(folder: Path | None, resume: bool) -> list[str]:

@@ -30,7 +30,7 @@ from .graphs import SCHEDULES, TOPOLOGIES, GraphSchedule
 from .graphs.topologies import SIZED
 from .setup import prepare
 from .tables import STRICT, Problem, at_key, checked, join, options_model
-from .tasks import TASKS, BaseTask, Task, images
+from .tasks import OPTIONS, TASKS, BaseTask
 
 FOLDER_NAME = r"^\w[\w .,=+-]*$"
 NAME_WORDS = "a name for a folder: letters, digits, spaces and _ . , = + -"
@@ -230,14 +230,10 @@ def _agents(table: Any, task: BaseTask | None, problems: list[Problem]) -> int |
 
 
 def _task_model(name: str) -> Any:
-    """Tasks with further options hand them to `images` and `Task`."""
-    function = TASKS[name]
-    kinds = {p.kind for p in inspect.signature(function).parameters.values()}
-    more: list[Callable[..., Any]] = (
-        [images, Task] if inspect.Parameter.VAR_KEYWORD in kinds else []
-    )
+    """What a task may be told, with the options that it hands on."""
     seed = (int, Field(None, ge=0, description="a whole number, 0 or more"))
-    return options_model(function, *more, skip=OWN_OF_TASK, name=(str, ...), seed=seed)
+    functions = (TASKS[name], *OPTIONS.get(name, ()))
+    return options_model(*functions, skip=OWN_OF_TASK, name=(str, ...), seed=seed)
 
 
 def _make_task(table: Mapping[str, Any], seed: int) -> BaseTask:

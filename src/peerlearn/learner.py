@@ -19,6 +19,7 @@ class Learner(ABC):
     agents: Sequence[int]  # the numbers of the agents whose losses live here
     losses: Tensor | None = None  # (A,) each agent's latest mean minibatch loss, where known
     rates: Tensor | None = None  # (P,) multipliers of the learning rate, None where all are one
+    turns: int = 1  # how many minibatches make a round, where agents' minibatches come in turn
     note: str = ""  # how gradients are computed, and why; written into the record
 
     @abstractmethod
@@ -93,6 +94,28 @@ class Learner(ABC):
     @buffers.setter
     def buffers(self, value: Tensor) -> None:
         raise NotImplementedError(f"{type(self).__name__} has no buffers to mix")
+
+    @property
+    def sizes(self) -> Tensor:
+        """(A,) float64 how much data each agent has, for averages weighted by it."""
+        return torch.ones(len(self.agents), dtype=torch.float64)
+
+    @property
+    def epoch_steps(self) -> Tensor:
+        """(A,) int64 how many minibatches make each agent's epoch; 1 where all data are one.
+
+        Raises:
+            ValueError: the data are a stream, which has no epochs.
+        """
+        return torch.ones(len(self.agents), dtype=torch.int64)
+
+    def suffered(self) -> dict[str, Tensor]:
+        """What each agent has suffered so far on samples before it learned from them: name -> (A,).
+
+        Of learners from streams: ``cumulative_loss``, the sum of the samples' losses, and
+        ``cumulative_error``, how many were predicted wrongly. Nothing of others.
+        """
+        return {}
 
     def gradient_evaluations(self) -> Tensor:
         """(A,) how many minibatch gradients each agent has computed so far."""

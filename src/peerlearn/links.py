@@ -11,11 +11,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+CONTROL_BYTES = 8  # of a control message to or from the coordinator: one number, or a request
 
 
 class Neighborhood(NamedTuple):
@@ -51,43 +54,116 @@ class Heard(ABC):
 
 
 class Coordinator(ABC):
-    """One party that every agent can reach, for the methods that declare that they need it."""
+    """One party that every agent can reach, for the methods that declare that they need it.
 
-    generator: torch.Generator  # seeded alike on every process
+    Every process runs the same coordinator on the same numbers: all make the same calls, each with
+    the rows of the agents that it hosts, and all get the same answers. So a method is written once,
+    as if its agents and the coordinator stood side by side. Agents are known by their numbers, (k,)
+    int64, ascending, on the CPU.
+
+    A message is a network, or it is a control message: a number, or a request without content, of
+    `CONTROL_BYTES` bytes. What is agreed on while the state is started (round -1) is part of
+    setting up the team, like the first networks, and is not counted.
+
+    Args:
+        traffic: where messages are counted; None where another process counts them.
+        round, seed: of the generator.
+    """
+
+    def __init__(self, traffic: Traffic | None, round: int, seed: int) -> None:
+        self._traffic = traffic if round >= 0 else None
+        self._key = [seed, 0xC0, round + 1]
+
+    @cached_property
+    def generator(self) -> torch.Generator:
+        """On the CPU, seeded alike on every process, and differently in each round."""
+        words = np.random.SeedSequence(self._key).generate_state(1, np.uint64)
+        return torch.Generator().manual_seed(int(words[0] >> 1))
 
     @abstractmethod
-    def receive(self, rows: Tensor, agents: Sequence[int]) -> Tensor:
-        """The rows (k, P) of ``agents`` as the coordinator gets them: k messages up."""
+    def _gather(self, rows: Tensor, senders: Tensor) -> tuple[Tensor, Tensor]:
+        """The numbers and rows of all agents whose flag is set, whoever hosts them."""
 
-    @abstractmethod
-    def send(self, row: Tensor, agents: Sequence[int]) -> Tensor:
-        """One row (P,) from the coordinator to each of ``agents``: (k, P), k messages down."""
+    def receive(self, rows: Tensor, senders: Tensor) -> tuple[Tensor, Tensor]:
+        """Those agents send their rows to the coordinator: one model message up from each.
 
-    def mean(self, rows: Tensor, agents: Sequence[int], weights: Tensor | None = None) -> Tensor:
-        """The (weighted) mean (P,) of the rows of ``agents``, received by the coordinator."""
-        received = self.receive(rows, agents)
-        if weights is None:
-            return received.mean(dim=0)
-        return (weights / weights.sum()) @ received
+        Args:
+            rows: (A, P), of the agents hosted here.
+            senders: (A,) bool, which of them send.
+
+        Returns:
+            The senders' numbers (k,) and rows (k, P), of all processes. The rows may be the agents'
+            own memory: they are there to be read.
+        """
+        numbers, received = self._gather(rows, senders)
+        self._up(numbers, rows.shape[1] * rows.element_size())
+        return numbers, received
+
+    def collect(self, values: Tensor, senders: Tensor) -> tuple[Tensor, Tensor]:
+        """Those agents send one number each, of values (A,): one control message up from each.
+
+        Returns:
+            The senders' numbers (k,) and values (k,), of all processes, on the CPU.
+        """
+        numbers, received = self._gather(values.cpu()[:, None], senders)
+        self._up(numbers, CONTROL_BYTES)
+        return numbers, received[:, 0]
+
+    def ask(self, numbers: Tensor) -> None:
+        """Ask those agents for something: one control message down to each."""
+        self._down(numbers, CONTROL_BYTES)
+
+    def send(self, row: Tensor, numbers: Tensor) -> Tensor:
+        """The row (P,), which is returned, goes to those agents: one model message down to each."""
+        self._down(numbers, row.numel() * row.element_size())
+        return row
+
+    def _up(self, numbers: Tensor, bytes_each: int) -> None:
+        if self._traffic is not None:
+            self._traffic.count_up(numbers.numpy(), bytes_each)
+
+    def _down(self, numbers: Tensor, bytes_each: int) -> None:
+        if self._traffic is not None:
+            self._traffic.count_down(numbers.numpy(), bytes_each)
 
 
 @dataclass
 class Traffic:
-    """Messages and bytes of each agent so far, both directions, as the protocol would send them."""
+    """Messages and bytes so far, both directions, as the protocol would send them.
+
+    Of each agent, and of the coordinator, if there is one.
+    """
 
     total: int
-    messages_sent: np.ndarray = field(init=False)  # (total,) int64, and so are the others
+    messages_sent: np.ndarray = field(init=False)  # (total,) int64, and so are the next three
     bytes_sent: np.ndarray = field(init=False)
     messages_received: np.ndarray = field(init=False)
     bytes_received: np.ndarray = field(init=False)
+    coordinator_messages_sent: np.ndarray = field(init=False)  # (1,) int64, and so are the others
+    coordinator_bytes_sent: np.ndarray = field(init=False)
+    coordinator_messages_received: np.ndarray = field(init=False)
+    coordinator_bytes_received: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         for name in self.names():
             setattr(self, name, np.zeros(self.total, np.int64))
+        for name in self.coordinator_names():
+            setattr(self, name, np.zeros(1, np.int64))
 
     @staticmethod
     def names() -> tuple[str, ...]:
+        """What is counted for each agent."""
         return ("messages_sent", "bytes_sent", "messages_received", "bytes_received")
+
+    @staticmethod
+    def coordinator_names() -> tuple[str, ...]:
+        """What is counted for the coordinator."""
+        return tuple(f"coordinator_{name}" for name in Traffic.names())
+
+    @property
+    def communication(self) -> int:
+        """C(T, m): the bytes of all messages so far, each counted once."""
+        return int(self.bytes_sent.sum() + self.coordinator_bytes_sent.sum())
 
     def count(self, sent: np.ndarray, received: np.ndarray, bytes_each: int) -> None:
         """Add ``sent`` and ``received`` messages per agent, ``bytes_each`` bytes a message."""
@@ -96,12 +172,38 @@ class Traffic:
         self.messages_received += received
         self.bytes_received += received * bytes_each
 
-    def state(self) -> dict[str, Tensor]:
+    def count_up(self, numbers: np.ndarray, bytes_each: int) -> None:
+        """Add one message from each of those agents to the coordinator."""
+        self.messages_sent[numbers] += 1
+        self.bytes_sent[numbers] += bytes_each
+        self.coordinator_messages_received += len(numbers)
+        self.coordinator_bytes_received += len(numbers) * bytes_each
+
+    def count_down(self, numbers: np.ndarray, bytes_each: int) -> None:
+        """Add one message from the coordinator to each of those agents."""
+        self.messages_received[numbers] += 1
+        self.bytes_received[numbers] += bytes_each
+        self.coordinator_messages_sent += len(numbers)
+        self.coordinator_bytes_sent += len(numbers) * bytes_each
+
+    def agents(self) -> dict[str, Tensor]:
+        """What was counted for each agent: name -> (total,)."""
         return {name: torch.from_numpy(getattr(self, name).copy()) for name in self.names()}
 
+    def team(self) -> dict[str, int]:
+        """What was counted for the whole team: C(T, m), and the coordinator's own traffic."""
+        own = {name: int(getattr(self, name)[0]) for name in self.coordinator_names()}
+        return {"communication": self.communication, **own}
+
+    def state(self) -> dict[str, Tensor]:
+        return {name: torch.from_numpy(getattr(self, name).copy()) for name in self._all()}
+
     def load(self, state: dict[str, Tensor]) -> None:
-        for name in self.names():
+        for name in self._all():
             setattr(self, name, state[name].numpy().copy())
+
+    def _all(self) -> tuple[str, ...]:
+        return (*self.names(), *self.coordinator_names())
 
 
 class Links(ABC):
@@ -118,7 +220,12 @@ class Links(ABC):
 
     @property
     @abstractmethod
-    def coordinator(self) -> Coordinator: ...
+    def coordinator(self) -> Coordinator:
+        """The one party that every agent can reach."""
+
+    def hosted(self, numbers: Tensor) -> Tensor:
+        """(A,) bool: which of the agents hosted here are among those ``numbers``."""
+        return torch.from_numpy(np.isin(np.asarray(self.agents), numbers.numpy()))
 
 
 def message_bytes(rows: Sequence[Tensor]) -> int:

@@ -90,6 +90,19 @@ class LocalOptimizer:
             raise unknown("optimizer", self.kind, known)
         return known[self.kind.lower()]
 
+    def fresh(self, theta: Tensor) -> Moments:
+        """The moments of rows none of which has stepped, for methods that let some sit out.
+
+        They have all the names they will ever have, so that they do not depend on who has stepped.
+        """
+        found: Moments = {BEGUN: theta.new_zeros(len(theta), 1)}
+        kind, options = self._key
+        for name, value in _remembered(kind, options).items():
+            width = theta.shape[1] if value.dim() else 1
+            dtype = theta.dtype if value.dim() else value.dtype
+            found[name] = theta.new_zeros(len(theta), width, dtype=dtype)
+        return found
+
     def step(
         self,
         theta: Tensor,
@@ -209,12 +222,18 @@ def _build(
 @lru_cache(maxsize=64)
 def _counters(kind: type[torch.optim.Optimizer], options: Settings) -> frozenset[str]:
     """The names of what the optimizer keeps as one number for a whole tensor, and `BEGUN`."""
+    found = _remembered(kind, options)  # type: ignore[arg-type]
+    return frozenset(n for n, v in found.items() if not v.dim()) | {BEGUN}
+
+
+@lru_cache(maxsize=64)
+def _remembered(kind: type[torch.optim.Optimizer], options: Settings) -> Moments:
+    """What the optimizer keeps after a step on a small matrix."""
     theta = torch.zeros(2, 3)
     theta.grad = torch.ones_like(theta)
     optimizer = _build(kind, [theta], 0.01, dict(options))
     optimizer.step()
-    found = optimizer.state[theta].items()
-    return frozenset(n for n, v in found if isinstance(v, Tensor) and not v.dim()) | {BEGUN}
+    return {n: v for n, v in optimizer.state[theta].items() if isinstance(v, Tensor)}
 
 
 @lru_cache(maxsize=64)

@@ -4,10 +4,14 @@
 
 ``{"kind": "start", "schema": 1, ...}``
     what runs: algorithm, label, settings, task, agents, parameters, graph, rounds, seed, versions;
-    ``gradients`` says how gradients are computed, and why.
-``{"kind": "evaluation", "round": k, "measures": {name: [one number per agent]}, "seconds": {...}}``
-    after k rounds. Traffic and gradient evaluations are cumulative. The seconds are cumulative too:
-    gradient, exchange, evaluation and total.
+    ``gradients`` says how gradients are computed, and why; ``drifts`` are the rounds in which the
+    distribution of a stream changes.
+``{"kind": "evaluation", "round": k, "measures": {...}, "team": {...}, "seconds": {...}}``
+    after k rounds. Measures are lists of one number per agent; traffic, gradient evaluations and
+    what was suffered on a stream are cumulative. Of the whole team: ``communication``, the C(T, m)
+    of Kamp et al., is the bytes of all messages so far, each counted once; the others are the
+    coordinator's own traffic. The seconds are cumulative too: gradient, exchange, evaluation and
+    total.
 ``{"kind": "resume", "round": k, ...}``
     the run was taken up again after k rounds.
 ``{"kind": "stop", "round": k, "cause": "...", "reason": "..."}``
@@ -62,6 +66,7 @@ class Record:
         start: the first line.
         rounds: (T,) the rounds after which the team was evaluated.
         history: measure -> (T, one column per agent).
+        team: what is measured of the whole team -> (T,).
         seconds: what was timed -> (T,).
         events: the lines that are neither start nor evaluation.
         folder: where the record lies.
@@ -70,6 +75,7 @@ class Record:
     start: dict[str, Any]
     rounds: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
     history: dict[str, np.ndarray] = field(default_factory=dict)
+    team: dict[str, np.ndarray] = field(default_factory=dict)
     seconds: dict[str, np.ndarray] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
     folder: Path | None = None
@@ -86,6 +92,11 @@ class Record:
     def final(self) -> dict[str, np.ndarray]:
         """measure -> its last values, one per agent."""
         return {name: values[-1] for name, values in self.history.items()}
+
+    @property
+    def drifts(self) -> list[int]:
+        """The rounds in which the distribution of the stream changed."""
+        return self.start.get("drifts", [])
 
     @property
     def finished(self) -> bool:
@@ -122,6 +133,7 @@ def from_lines(lines: Iterable[dict[str, Any]], folder: Path | None = None) -> R
         start=start,
         rounds=np.array([e["round"] for e in evaluations], int),
         history=_columns([e["measures"] for e in evaluations]),
+        team=_columns([e.get("team", {}) for e in evaluations]),
         seconds=_columns([e["seconds"] for e in evaluations]),
         events=[e for e in rest if e["kind"] != "evaluation"],
         folder=folder,

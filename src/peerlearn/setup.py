@@ -17,6 +17,7 @@ from . import graphs, record
 from .algorithm import Algorithm, Needs
 from .checkpoint import Checkpoint
 from .checks import (
+    coordinator_problems,
     find_device,
     find_dtype,
     folder_problems,
@@ -26,6 +27,7 @@ from .checks import (
     number_problems,
     require_kinds,
     seed_problems,
+    stream_problems,
 )  # fmt: skip
 from .describe import describe_graph, digest, plain, settings_of, versions
 from .engines import ENGINES
@@ -59,7 +61,8 @@ class Setup:
     @property
     def trained(self) -> BaseTask:
         """The task as the algorithm sees it."""
-        return self.task.pooled() if self.algorithm.pools_data else self.task
+        algorithm = self.algorithm
+        return self.task.pooled(algorithm.in_turn) if algorithm.pools_data else self.task
 
     @property
     def record_path(self) -> Path | None:
@@ -83,12 +86,20 @@ class Setup:
     def graph_at(self, round: int, positions: Any) -> nx.Graph | None:
         return self.schedule.at(round, positions) if self.schedule is not None else None
 
-    def count_raw_data(self, traffic: Traffic) -> None:
-        """Pooling data means that every agent has sent its own, once."""
-        if self.algorithm.pools_data:
-            once = np.ones(self.task.agents, np.int64)
-            traffic.messages_sent += once
-            traffic.bytes_sent += np.array(self.task.data_bytes(), np.int64)
+    def count_raw_data(self, traffic: Traffic, gradients: int) -> None:
+        """Pooling data means that every agent has sent its own: at once, or as a stream brings it.
+
+        Args:
+            traffic: where it is written.
+            gradients: how many minibatches of the pooled data have been drawn.
+        """
+        if not self.algorithm.pools_data:
+            return
+        streamed = self.task.stream_bytes(gradients, self.algorithm.in_turn)
+        raw = self.task.data_bytes() if streamed is None else streamed
+        messages = 1 if streamed is None else gradients // self.learner.turns
+        traffic.messages_sent = np.full(self.task.agents, messages, np.int64)
+        traffic.bytes_sent = np.array(raw, np.int64)
 
     @property
     def mixing_rule(self) -> graphs.Rule | None:
@@ -120,6 +131,7 @@ class Setup:
             "device": str(self.device),
             "engine": self.engine,
             "gradients": self.learner.note,
+            "drifts": self.task.drifts(self.seed, self.rounds),
             "versions": versions(),
         }
 
@@ -151,6 +163,9 @@ def prepare(
     problems += seed_problems(seed)
     problems += name_problems(engine, dtype, device)
     problems += graph_problems(task, algorithm, graph, weights)
+    problems += coordinator_problems(algorithm, engine)
+    if not problems:
+        problems += stream_problems(task, algorithm, rounds)
     folder = Path(out) if out is not None else None
     problems += folder_problems(folder, resume)
     if problems:

@@ -24,7 +24,6 @@ from .errors import Diverged
 from .graphs import GraphSchedule
 from .learner import Learner
 from .learners import Regularized, SupervisedLearner, Timed
-from .links import Traffic
 from .measure import Clock, consensus_error, consensus_error_normalized
 from .record import Record, Recorder
 from .setup import Setup, prepare
@@ -177,7 +176,6 @@ class _Session:
         self.learner.begin_round(theta, -1)
         links = self.engine.links(-1, self.setup.graph_at(0, self.inner.positions))
         self.state = self.setup.algorithm.start(theta, self.learner, links)
-        self.setup.count_raw_data(self.engine.traffic)
         self._check_finite(self.state.theta, "parameters")
 
     def _round(self) -> None:
@@ -218,24 +216,25 @@ class _Session:
         """Measure, write, checkpoint; whether the callback asks to stop."""
         theta = self.state.theta
         self._check_state()
-        measured = {**self.learner.evaluate(theta), **self._team(theta)}
+        evaluations = self.learner.gradient_evaluations()
+        self.setup.count_raw_data(self.engine.traffic, int(evaluations[0]))
+        measured = {
+            **self.learner.evaluate(theta),
+            **self.learner.suffered(),
+            "consensus_error": consensus_error(theta),
+            "consensus_error_normalized": consensus_error_normalized(theta),
+            "gradient_evaluations": evaluations,
+            **self.engine.traffic.agents(),
+        }
         evaluation = {
             "round": self.done,
             "measures": {n: np.asarray(v.cpu(), float) for n, v in measured.items()},
+            "team": self.engine.traffic.team(),
             "seconds": self.clock.read(),
         }
         self._write("evaluation", **evaluation)
         self._save()
         return bool(callback(evaluation)) if callback is not None else False
-
-    def _team(self, theta: Tensor) -> dict[str, Tensor]:
-        traffic: Traffic = self.engine.traffic
-        return {
-            "consensus_error": consensus_error(theta),
-            "consensus_error_normalized": consensus_error_normalized(theta),
-            "gradient_evaluations": self.learner.gradient_evaluations(),
-            **traffic.state(),
-        }
 
     def _write(self, kind: str, **fields: Any) -> None:
         self.lines.append({"kind": kind, **fields})

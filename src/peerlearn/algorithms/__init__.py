@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..algorithm import Algorithm
 from ..errors import unknown
-from .alone import Centralized, Isolated
+from .alone import Centralized, Isolated, Serial
 from .cdmsgd import CDMSGD
 from .cdsgd import CDSGD
 from .consensus_admm import ConsensusADMM
@@ -15,6 +15,9 @@ from .dinno import DiNNO
 from .dmsgd import DMSGD
 from .dsgd import DSGD
 from .dsgt import DSGT
+from .dynamic_averaging import DynamicAveraging
+from .fedavg import FedAvg
+from .periodic_averaging import PeriodicAveraging
 
 ALGORITHMS: tuple[type[Algorithm], ...] = (
     DiNNO,
@@ -24,10 +27,14 @@ ALGORITHMS: tuple[type[Algorithm], ...] = (
     CDSGD,
     CDMSGD,
     DMSGD,
+    PeriodicAveraging,
+    FedAvg,
+    DynamicAveraging,
+    Serial,
     Centralized,
     Isolated,
 )
-ALIASES = {"nosync": Isolated}
+ALIASES: dict[str, type[Algorithm]] = {"nosync": Isolated, "continuous": PeriodicAveraging}
 
 
 def find(name: str) -> type[Algorithm]:
@@ -45,5 +52,6 @@ def find(name: str) -> type[Algorithm]:
 
 __all__ = [
     "ALGORITHMS", "ALIASES", "CDMSGD", "CDSGD", "DMSGD", "DSGD", "DSGT", "Centralized",
-    "ConsensusADMM", "DiNNO", "Isolated", "find",
+    "ConsensusADMM", "DiNNO", "DynamicAveraging", "FedAvg", "Isolated", "PeriodicAveraging",
+    "Serial", "find",
 ]  # fmt: skip

@@ -1,27 +1,18 @@
-"""The two ends of the scale: one learner with all the data, and learners that never talk."""
+"""The ends of the scale: one learner with all the data, and learners that never talk."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar
 
-from torch import Tensor
-
-from ..algorithm import Algorithm
 from ..learner import Learner
 from ..links import Links
-from ..optimizer import LocalOptimizer, Moments
-from ..schedules import Rate, at
-
-
-class AloneState(NamedTuple):
-    theta: Tensor  # (A, P)
-    moments: Moments
+from ..schedules import Rate
+from .local import LocalState, LocalTraining
 
 
 @dataclass(frozen=True, kw_only=True)
-class Isolated(Algorithm):
+class Isolated(LocalTraining):
     """Every agent trains on its own data and talks to nobody; also called nosync.
 
         theta_i <- theta_i + step(g_i(theta_i)),  the step of a torch.optim optimizer
@@ -30,30 +21,20 @@ class Isolated(Algorithm):
 
     Args:
         lr: the learning rate, or a schedule of it.
-        local_steps: gradient steps a round.
         optimizer: any elementwise torch.optim optimizer, by class or name.
         options: the optimizer's further keyword arguments.
+        local_steps: gradient steps a round.
     """
 
-    lr: Rate = 0.005
     local_steps: int = 1
-    optimizer: str | type = "adam"
-    options: Mapping[str, Any] = field(default_factory=dict)
 
     communicates: ClassVar[bool] = False
-    State: ClassVar[type] = AloneState
 
-    def start(self, theta: Tensor, learner: Learner, links: Links) -> AloneState:
-        return AloneState(theta.clone(), {})
-
-    def round(self, s: AloneState, learner: Learner, links: Links) -> AloneState:
-        lr = at(self.lr, links.round, links.rounds)
-        optimizer = LocalOptimizer(self.optimizer, self.options)
+    def round(self, s: LocalState, learner: Learner, links: Links) -> LocalState:
         theta, moments = s
         for _ in range(self.local_steps):
-            gradient = learner.gradient(theta)
-            theta, moments = optimizer.step(theta, gradient, moments, lr, rates=learner.rates)
-        return AloneState(theta, moments)
+            moments = self.learn(theta, moments, learner, links)
+        return LocalState(theta, moments)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,3 +48,37 @@ class Centralized(Isolated):
 
     pools_data: ClassVar[bool] = True
     exact: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serial(LocalTraining):
+    """One learner that sees the agents' minibatches one after another, in order.
+
+    m sequential steps a round where the agents take one each:
+
+        theta <- theta + step(g_i(theta)),  i = 0, 1, ..., m - 1
+
+    The yardstick of learning from streams: it takes as many steps as there are minibatches, where
+    `Centralized` takes one on all of them together. Its traffic is the raw data that it would have
+    had to collect.
+
+    Args:
+        lr: the learning rate, or a schedule of it.
+        optimizer: any elementwise torch.optim optimizer, by class or name.
+        options: the optimizer's further keyword arguments.
+
+    Source: "serial learning" in Kamp et al., ECML PKDD 2018, Sections 2 and 5.
+    """
+
+    lr: Rate = 0.1
+    optimizer: str | type = "sgd"
+
+    communicates: ClassVar[bool] = False
+    pools_data: ClassVar[bool] = True
+    in_turn: ClassVar[bool] = True
+
+    def round(self, s: LocalState, learner: Learner, links: Links) -> LocalState:
+        theta, moments = s
+        for _ in range(learner.turns):
+            moments = self.learn(theta, moments, learner, links)
+        return LocalState(theta, moments)

@@ -45,6 +45,9 @@ class DSGT(Algorithm):
     exact: ClassVar[bool] = True
     State: ClassVar[type] = DSGTState
 
+    def gradients(self, rounds: int, epoch: int = 1) -> int:
+        return rounds + 1  # one at the start
+
     def start(self, theta: Tensor, learner: Learner, links: Links) -> DSGTState:
         gradient = learner.gradient(theta)
         return DSGTState(theta.clone(), gradient.clone(), gradient)

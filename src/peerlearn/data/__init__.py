@@ -1,7 +1,10 @@
-"""Where data comes from (sources) and which agent owns what (partitions)."""
+"""Where data comes from (sources, streams) and which agent owns what (partitions)."""
 
+from . import drift, streams
+from .graphical import graphical_models
 from .partitions import PARTITIONS, partition
 from .sources import NORMALIZATION, SOURCES, Images, MissingData, load
+from .streams import Stream
 
 __all__ = [
     "NORMALIZATION",
@@ -9,6 +12,10 @@ __all__ = [
     "SOURCES",
     "Images",
     "MissingData",
+    "Stream",
+    "drift",
+    "graphical_models",
     "load",
     "partition",
+    "streams",
 ]

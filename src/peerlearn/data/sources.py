@@ -359,7 +359,7 @@ def _download(source: IdxFiles | Batches, name: str, md5: str, folder: str) -> P
         raise MissingData(
             f"{source.title} is not on this machine and cannot be downloaded from {source.url} "
             f"({type(error).__name__}): set {VARIABLE} to a folder that holds {source.wanted}"
-        ) from error
+        ) from None
 
 
 def _checked(path: Path, md5: str) -> Path:

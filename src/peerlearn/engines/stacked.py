@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import networkx as nx
 import numpy as np
@@ -34,6 +34,8 @@ class StackedEngine:
         clock: adds up the seconds of the exchanges.
         traffic: where messages are counted; of ``total`` agents by default.
     """
+
+    has_coordinator: ClassVar[bool] = True
 
     total: int
     weights: Callable[[nx.Graph], scipy.sparse.csr_array]
@@ -141,9 +143,9 @@ class StackedLinks(Links):
         self._engine.traffic.count(degrees, degrees, message_bytes(rows))
         return StackedHeard(rows, self._operators, self._engine.clock)
 
-    @property
+    @cached_property
     def coordinator(self) -> StackedCoordinator:
-        return StackedCoordinator(self._engine, self.round)
+        return StackedCoordinator(self._engine.traffic, self.round, self._engine.seed)
 
 
 class StackedHeard(Heard):
@@ -170,21 +172,6 @@ class StackedHeard(Heard):
 class StackedCoordinator(Coordinator):
     """Counts what would travel to and from the coordinator; moves nothing."""
 
-    def __init__(self, engine: StackedEngine, round: int) -> None:
-        self._engine = engine
-        words = np.random.SeedSequence([engine.seed, 0xC0, round + 1]).generate_state(1, np.uint64)
-        self.generator = torch.Generator().manual_seed(int(words[0] >> 1))
-
-    def receive(self, rows: Tensor, agents: Sequence[int]) -> Tensor:
-        sent = self._once(agents)
-        self._engine.traffic.count(sent, 0 * sent, message_bytes([rows]))
-        return rows
-
-    def send(self, row: Tensor, agents: Sequence[int]) -> Tensor:
-        rows = row.expand(len(agents), -1)
-        received = self._once(agents)
-        self._engine.traffic.count(0 * received, received, message_bytes([rows]))
-        return rows.clone()
-
-    def _once(self, agents: Sequence[int]) -> np.ndarray:
-        return np.bincount(np.asarray(agents, np.int64), minlength=self._engine.total)
+    def _gather(self, rows: Tensor, senders: Tensor) -> tuple[Tensor, Tensor]:
+        numbers = senders.cpu().nonzero()[:, 0]
+        return numbers, rows if len(numbers) == len(rows) else rows[numbers.to(rows.device)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,13 +21,38 @@ Loss = Callable[[Any, Any], Tensor]
 Batches = Sequence[tuple[Any, Any]]
 
 
+class Objective(NamedTuple):
+    """A loss, and what else is looked at where it is computed.
+
+    Attributes:
+        loss: (outputs, targets) -> the mean loss of a batch.
+        observed: (outputs, targets) -> further numbers, of which the mean is taken.
+    """
+
+    loss: Loss
+    observed: Sequence[Loss] = ()
+
+    def __call__(self, outputs: Any, targets: Any) -> tuple[Tensor, Tensor]:
+        """The loss, and its value () or, with others after it, (1 + observed,)."""
+        loss = self.loss(outputs, targets)
+        with torch.no_grad():
+            value = loss.detach()
+            if not self.observed:
+                return loss, value
+            others = [f(outputs, targets).to(value.dtype).mean() for f in self.observed]
+            return loss, torch.stack([value, *others])
+
+
 class LoopGradient:
     """One agent after the other, through one private module whose parameters are views of rows."""
 
     name = "loop"
 
-    def __init__(self, module: nn.Module, loss: Loss, layout: Layout) -> None:
-        self._module, self._loss, self._layout = module, loss, layout
+    def __init__(
+        self, module: nn.Module, loss: Loss, layout: Layout, observed: Sequence[Loss] = ()
+    ) -> None:
+        self._module, self._layout = module, layout
+        self._objective = Objective(loss, observed)
         self._parameters = layout.parameters(module)
 
     def one(
@@ -35,10 +60,10 @@ class LoopGradient:
     ) -> Tensor:
         """Write the gradient at ``row`` (P,) into ``out`` (P,), or add ``scale`` times it.
 
-        Returns the loss.
+        Returns the loss, and what is observed besides it.
         """
         self._layout.aim(self._parameters, row)
-        loss = self._loss(self._module(inputs), targets)
+        loss, values = self._objective(self._module(inputs), targets)
         parts = torch.autograd.grad(loss, self._parameters, allow_unused=True)
         pairs = zip(parts, self._parameters, strict=True)
         flat = [(torch.zeros_like(p) if g is None else g).reshape(-1) for g, p in pairs]
@@ -46,9 +71,10 @@ class LoopGradient:
             torch.cat(flat, out=out)
         else:
             out.add_(torch.cat(flat), alpha=scale)
-        return loss.detach()
+        return values
 
     def __call__(self, theta: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradients (A, P) and the losses (A,); with others observed, (A, 1 + observed)."""
         out = torch.empty_like(theta)
         return out, self._each(theta, inputs, targets, out, None)
 
@@ -69,28 +95,33 @@ class VmapGradient:
 
     name = "vmap"
 
-    def __init__(self, module: nn.Module, loss: Loss, layout: Layout) -> None:
+    def __init__(
+        self, module: nn.Module, loss: Loss, layout: Layout, observed: Sequence[Loss] = ()
+    ) -> None:
         self._layout = layout
+        objective = Objective(loss, observed)
 
-        def one(parameters: dict[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
-            return loss(functional_call(module, parameters, (inputs,)), targets)
+        def one(
+            parameters: dict[str, Tensor], inputs: Tensor, targets: Tensor
+        ) -> tuple[Tensor, Tensor]:
+            return objective(functional_call(module, parameters, (inputs,)), targets)
 
-        self._all = vmap(grad_and_value(one))
+        self._all = vmap(grad_and_value(one, has_aux=True))
 
     def __call__(self, theta: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """The gradients (A, P) and the losses (A,)."""
-        gradients, losses = self._all(self._layout.views(theta), inputs, targets)
+        """The gradients (A, P) and the losses (A,); with others observed, (A, 1 + observed)."""
+        gradients, (_, values) = self._all(self._layout.views(theta), inputs, targets)
         flat = [gradients[n].reshape(len(theta), -1) for n in self._layout.shapes]
-        return torch.cat(flat, dim=1), losses.detach()
+        return torch.cat(flat, dim=1), values
 
     def add(
         self, out: Tensor, scale: float, theta: Tensor, inputs: Tensor, targets: Tensor
     ) -> tuple[Tensor, Tensor]:
         """``out`` (A, P) with ``scale`` times the gradients added to it, and the losses (A,)."""
-        gradients, losses = self._all(self._layout.views(theta), inputs, targets)
+        gradients, (_, values) = self._all(self._layout.views(theta), inputs, targets)
         for name, part in self._layout.views(out).items():
             part.add_(gradients[name], alpha=scale)
-        return out, losses.detach()
+        return out, values
 
 
 Way = LoopGradient | VmapGradient

@@ -79,3 +79,22 @@ class QuadraticLearner(Learner):
 
     def load(self, state: dict[str, Tensor]) -> None:
         self._evaluations = state["evaluations"].clone()
+
+
+class QuadraticInTurn(QuadraticLearner):
+    """One agent whose k-th gradient is that of agent (k mod m)'s loss."""
+
+    def __init__(self, hessians: Tensor, optima: Tensor, initial: Tensor | None = None) -> None:
+        super().__init__(hessians, optima, initial)
+        self.agents, self.turns = range(1), len(optima)
+        self._initial = self._initial[:1]
+        self._evaluations = torch.zeros(1, dtype=torch.int64)
+
+    def gradient(self, theta: Tensor, agents: Sequence[int] | None = None) -> Tensor:
+        turn = [int(self._evaluations) % self.turns]
+        self._evaluations += 1
+        self.losses = self.loss(theta, turn)
+        return self._pull(theta, turn)
+
+    def minimize(self, linear: Tensor, centre: Tensor, weight: Tensor) -> Tensor:
+        raise NotImplementedError("losses that come in turn are not minimised at once")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset, default_collate
+
+if TYPE_CHECKING:
+    from ..data.streams import Stream
 
 Data = Dataset | tuple[Tensor, Tensor]
 """A map-style torch dataset of (input, target) pairs, or the two as tensors with equal lengths."""
@@ -72,6 +75,11 @@ class Samples:
         inputs, targets = (torch.cat(parts) for parts in zip(*tensors, strict=True))
         return move((inputs, targets), self.device, self.dtype)
 
+    @property
+    def uniform(self) -> bool:
+        """Whether all agents' batches are tensors of one kind."""
+        return self.stacked is not None
+
     def batches(self, agents: np.ndarray, index: Tensor) -> tuple[Tensor, Tensor]:
         """(k, B, ...) inputs and targets of ``agents`` (k,) at ``index`` (k, B)."""
         assert self.stacked is not None
@@ -83,6 +91,50 @@ class Samples:
         """One agent's batch, item by item where its data are no tensors."""
         inputs, targets = pick(self.data[agent], index.tolist(), self.device, self.dtype)
         return transform(inputs, targets) if transform else (inputs, targets)
+
+
+class Streamed:
+    """What the agents hosted here see of a stream.
+
+    Args:
+        stream: of all agents.
+        agents: the numbers of those hosted here.
+        seed: of the run.
+    """
+
+    uniform = True
+
+    def __init__(
+        self,
+        stream: Stream,
+        agents: Sequence[int],
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.stream, self.seed, self.device, self.dtype = stream, seed, device, dtype
+        self.numbers = np.array(agents, np.int64)
+        self.round = -1
+
+    @property
+    def concept(self) -> int:
+        """What the stream shows in this round."""
+        return self.stream.concept(self.seed, self.round)
+
+    def batches(self, agents: np.ndarray, index: Tensor) -> tuple[Tensor, Tensor]:
+        """(k, B, ...) of ``agents`` (k,), their samples ``index`` (k, B), which follow another."""
+        first, size = index[:, 0].numpy(), index.shape[1]
+        batch = self.stream.take(self.seed, self.numbers[agents], first, size, self.round)
+        return move(batch, self.device, self.dtype)
+
+    def batch(self, agent: int, index: Tensor, transform: Callable | None) -> tuple[Any, Any]:
+        """One agent's batch."""
+        inputs, targets = self.batches(np.array([agent]), index[None])
+        return transform(inputs[0], targets[0]) if transform else (inputs[0], targets[0])
+
+    def test(self) -> Data | None:
+        """What networks are evaluated on in this round, if the stream has it."""
+        return self.stream.test(self.seed, self.round)
 
 
 def _rows(values: Tensor, places: Tensor) -> Tensor:

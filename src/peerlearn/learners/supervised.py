@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from ..learner import Learner
+from .evaluation import Judge
 from .gradients import LoopGradient, Loss, VmapGradient, Way, choose
-from .minibatches import Group, Minibatches
+from .minibatches import Consecutive, ConsecutiveInTurn, Draws, Group, InTurn, Minibatches, Together
 from .modules import Buffers, Layout
-from .randomness import EVALUATION, MODEL, preserved, seed_from, seed_generators
-from .samples import Data, Samples, length, pick
+from .prequential import Suffered
+from .randomness import MODEL, preserved, seed_from, seed_generators
+from .samples import Samples, Streamed
 
 if TYPE_CHECKING:
     from ..tasks.supervised import Task
-
-EVALUATION_BATCH = 250  # a batch that stays in the cache: 1.5 times faster than all at once
 
 
 class SupervisedLearner(Learner):
@@ -44,52 +44,87 @@ class SupervisedLearner(Learner):
     ) -> None:
         self.agents = range(task.agents) if agents is None else list(agents)
         self._task, self._seed, self._device, self._dtype = task, seed, device, dtype
+        self._parts = task.parts
+        self.turns = len(task.parts.sizes) if task.parts and task.parts.in_turn else 1
         models = task.models(seed)
         self._module = copy.deepcopy(models[0]).to(device, dtype).train()
-        self._judge = copy.deepcopy(self._module).eval()
         self.layout = Layout(self._module)
-        rows = [self.layout.row(models[a if len(models) > 1 else 0]) for a in self.agents]
-        self._initial = torch.stack(rows).to(device, dtype)
+        self._initial = self._first_networks(models).to(device, dtype)
         rates = self.layout.rates(task.rates)
         self.rates = None if rates is None else rates.to(device, dtype)
-        self._samples = Samples([task.data[a] for a in self.agents], device, dtype)
+        self._samples: Samples | Streamed = self._supply()
         self._minibatches = self._sampler()
-        self._tests = self._held_out()
         self._evaluations = torch.zeros(len(self.agents), dtype=torch.int64)
         self._scale = self._weights()
         self._loss = _training_loss(task)
-        self._loop = LoopGradient(self._module, self._loss, self.layout)
+        self._suffered: Suffered | None = None
+        if task.stream is not None:
+            same = self._loss is task.loss
+            self._suffered = Suffered(task, len(self.agents), same, device)
+        self._observed = self._suffered.observed if self._suffered else ()
+        self._loop = LoopGradient(self._module, self._loss, self.layout, self._observed)
         self.losses = torch.zeros(len(self.agents), device=device, dtype=dtype)
         self._random, moving = self._probe()
         self._buffers = Buffers(self._module, len(self.agents), device) if moving else None
-        self._judge_buffers = self._buffers.sharing(self._judge) if self._buffers else None
+        self._judge = Judge(
+            task, self._module, self.layout, self._samples, self._buffers, self.agents, seed
+        )
         self._way, self.note = self._choose()
+
+    def _first_networks(self, models: Sequence[nn.Module]) -> Tensor:
+        """(A, P) one for all or each its own; or spread around the common one."""
+        rows = [self.layout.row(models[a if len(models) > 1 else 0]) for a in self.agents]
+        spread, task = self._task.initial_spread, self._task
+        if spread:
+            own = [self.layout.row(task.own_model(self._seed, a)) for a in self.agents]
+            rows = [row + spread * (other - row) for row, other in zip(rows, own, strict=True)]
+        return torch.stack(rows)
 
     # --- what the agents draw -------------------------------------------------------------
 
-    def _sampler(self) -> Minibatches:
+    def begin_round(self, theta: Tensor, round: int) -> None:
+        if isinstance(self._samples, Streamed):
+            self._samples.round = round
+
+    def _supply(self) -> Samples | Streamed:
         task = self._task
-        if task.strata is not None and task.strata[1] is not None:
-            sizes, share = task.strata
-            return Minibatches(range(len(sizes)), sizes, [share] * len(sizes), self._seed)
+        if task.stream is not None:
+            return Streamed(task.stream, self.agents, self._seed, self._device, self._dtype)
+        return Samples([task.datasets[a] for a in self.agents], self._device, self._dtype)
+
+    def _sampler(self) -> Draws | Together:
+        task, parts = self._task, self._parts
+        if isinstance(self._samples, Streamed):
+            if parts is not None and parts.in_turn:
+                return ConsecutiveInTurn(parts.sizes)
+            return Consecutive(self.agents, [task.sizes()[a] for a in self.agents])
+        if parts is not None and parts.batch_sizes is not None:
+            agents = range(len(parts.sizes))
+            own = Minibatches(agents, parts.sizes, parts.batch_sizes, self._seed)
+            starts = np.cumsum([0, *parts.sizes[:-1]]).tolist()
+            return (InTurn if parts.in_turn else Together)(own, starts)
         batch_sizes = [task.batch_size_of(a) for a in self.agents]
         return Minibatches(self.agents, self._samples.sizes, batch_sizes, self._seed)
 
     def _draw(self, rows: Sequence[int] | None, advance: bool = True) -> list[Group]:
         """The next minibatch of each row: which samples."""
-        if self._task.strata is None or self._task.strata[1] is None:
-            return self._minibatches.next(rows, advance)
-        (group,) = self._minibatches.next(None, advance)
-        starts = np.cumsum([0, *self._task.strata[0][:-1]])
-        index = group.index + torch.from_numpy(starts)[:, None]
-        return [Group(np.zeros(1, np.int64), index.reshape(1, -1))]
+        return self._minibatches.next(rows, advance)
 
     def _weights(self) -> Tensor | None:
-        """(A, 1) what each agent's loss weighs in the team's mean; None where all weigh one."""
-        weights = self._task.loss_weights()
+        """(A, 1) what each agent's loss weighs in the team's mean; None where all weigh one.
+
+        Of agents whose minibatches come in turn, (m, 1).
+        """
+        weights, hosted = self._task.loss_weights(), self.agents
+        if self._parts is not None and self._parts.in_turn:
+            weights, hosted = self._parts.weights, range(self.turns)
         if weights is None:
             return None
-        return weights[list(self.agents), None].to(self._device, self._dtype)
+        return weights[list(hosted), None].to(self._device, self._dtype)
+
+    def _scale_of(self, chosen: np.ndarray) -> Tensor | None:
+        """(k, 1) what the losses of the next minibatches weigh."""
+        return None if self._scale is None else self._scale[self._minibatches.owners(chosen)]
 
     # --- gradients ------------------------------------------------------------------------
 
@@ -98,23 +133,27 @@ class SupervisedLearner(Learner):
 
     def gradient(self, theta: Tensor, agents: Sequence[int] | None = None) -> Tensor:
         chosen = np.arange(len(self.agents)) if agents is None else np.asarray(agents, np.int64)
-        gradient, losses = self._compute(theta, chosen, self._draw(agents))
-        self._note(agents, losses)
-        return gradient if self._scale is None else gradient.mul_(self._scale[chosen])
+        scale, groups = self._scale_of(chosen), self._draw(agents)
+        gradient, values = self._compute(theta, chosen, groups)
+        self._note(agents, values, groups)
+        return gradient if scale is None else gradient.mul_(scale)
 
     def add_gradient(self, out: Tensor, theta: Tensor, scale: float = 1.0) -> Tensor:
         if self._alone or self._scale is not None or not self._minibatches.alike:
             return super().add_gradient(out, theta, scale)
         every = np.arange(len(self.agents))
-        (group,) = self._draw(None)
-        batch = self._samples.batches(every, group.index)
-        out, losses = self._way.add(out, scale, theta, *batch)
-        self._note(None, losses)
+        groups = self._draw(None)
+        batch = self._samples.batches(every, groups[0].index)
+        out, values = self._way.add(out, scale, theta, *batch)
+        self._note(None, values, groups)
         return out
 
-    def _note(self, agents: Sequence[int] | None, losses: Tensor) -> None:
-        """Keep the losses, and count."""
-        losses = losses.to(self._dtype)
+    def _note(self, agents: Sequence[int] | None, values: Tensor, groups: list[Group]) -> None:
+        """Keep the losses, which come first among the values, and count."""
+        if self._suffered is not None:
+            chosen = range(len(self.agents)) if agents is None else agents
+            self._suffered.add(torch.as_tensor(chosen, dtype=torch.int64), values, groups)
+        losses = (values[:, 0] if values.dim() > 1 else values).to(self._dtype)
         if agents is None:
             self.losses = losses
             self._evaluations += 1
@@ -130,15 +169,16 @@ class SupervisedLearner(Learner):
         if not self._alone and len(groups) == 1:
             return self._way(theta, *self._samples.batches(chosen, groups[0].index))
         gradient = torch.empty_like(theta)
-        losses = theta.new_empty(len(theta))
+        columns = (1 + len(self._observed),) if self._observed else ()
+        values = theta.new_empty((len(theta), *columns))
         for rows, index in groups:
             if self._alone:
                 for row, picked in zip(rows, index, strict=True):
-                    losses[row] = self._one(theta[row], int(chosen[row]), picked, gradient[row])
+                    values[row] = self._one(theta[row], int(chosen[row]), picked, gradient[row])
             else:
                 batch = self._samples.batches(chosen[rows], index)
-                gradient[rows], losses[rows] = self._way(theta[rows], *batch)
-        return gradient, losses
+                gradient[rows], values[rows] = self._way(theta[rows], *batch)
+        return gradient, values
 
     @property
     def _alone(self) -> bool:
@@ -146,7 +186,7 @@ class SupervisedLearner(Learner):
         return (
             self._random
             or self._buffers is not None
-            or self._samples.stacked is None
+            or not self._samples.uniform
             or self._task.transform is not None
         )
 
@@ -171,7 +211,7 @@ class SupervisedLearner(Learner):
         reasons = {
             "it draws random numbers, and each agent has its own": self._random,
             "its buffers move, and each agent has its own": self._buffers is not None,
-            "the data are no tensors of one shape": self._samples.stacked is None,
+            "the data are no tensors of one shape": not self._samples.uniform,
             "batches are transformed agent by agent": self._task.transform is not None,
         }
         why = next((reason for reason, holds in reasons.items() if holds), None)
@@ -184,7 +224,7 @@ class SupervisedLearner(Learner):
         return choose(self._task.gradients, self._loop, self._vmapped(), example)
 
     def _vmapped(self) -> VmapGradient:
-        return VmapGradient(self._module, self._loss, self.layout)
+        return VmapGradient(self._module, self._loss, self.layout, self._observed)
 
     def _probe(self) -> tuple[bool, bool]:
         """Whether one gradient draws from torch's generator, and whether it moves buffers."""
@@ -202,64 +242,15 @@ class SupervisedLearner(Learner):
             )
         return random, any(not torch.equal(b, buffers[n]) for n, b in module.named_buffers())
 
-    # --- evaluation -----------------------------------------------------------------------
+    # --- the rest of the contract ---------------------------------------------------------
 
-    def _held_out(self) -> list[Any]:
-        """Each row's test batches, shared where the test set is."""
-        tests = self._task.tests()
-        with preserved(self._device):
-            self._seed_for(EVALUATION)
-            shared = {
-                id(t): list(self._batches(t, range(length(t)))) for t in tests if t is not None
-            }
-        return [shared.get(id(tests[a if len(tests) > 1 else 0]), []) for a in self.agents]
-
-    def _batches(self, data: Data, index: Sequence[int]) -> Iterator[tuple[int, Any]]:
-        """How many samples, and their (inputs, targets)."""
-        for begin in range(0, len(index), EVALUATION_BATCH):
-            part = index[begin : begin + EVALUATION_BATCH]
-            yield len(part), pick(data, part, self._device, self._dtype)
-
-    @torch.no_grad()
     def evaluate(self, theta: Tensor) -> dict[str, Tensor]:
         """The task's measures of each network on the test set, and on the agent's training data.
 
         The latter are named ``train_...`` and taken from ``task.training_sample`` samples spread
-        evenly over the agent's data.
+        evenly over the agent's data. A stream has none; its test set is that of the concept.
         """
-        judged = [self._judge_one(row, theta[row]) for row in range(len(theta))]
-        return {
-            name: torch.tensor([j[name] for j in judged], dtype=torch.float64) for name in judged[0]
-        }
-
-    def _judge_one(self, row: int, theta: Tensor) -> dict[str, float]:
-        self.layout.point(self._judge, theta)
-        if self._judge_buffers is not None:
-            self._judge_buffers.point(row)
-        with preserved(self._device):
-            self._seed_for(EVALUATION, self.agents[row])
-            measured = self._measure(self._tests[row])
-            if self._task.evaluate is not None:
-                measured.update(self._task.evaluate(self._judge))
-            data = self._samples.data[row]
-            count = min(length(data), self._task.training_sample or length(data))
-            spread = np.linspace(0, length(data) - 1, count).astype(int).tolist()
-            own = self._measure(self._batches(data, spread))
-        return measured | {f"train_{name}": value for name, value in own.items()}
-
-    def _measure(self, batches: Iterable[tuple[int, Any]]) -> dict[str, float]:
-        sums: dict[str, float] = {}
-        seen = 0
-        measures = {"loss": self._task.loss, **self._task.measures}
-        for count, (inputs, targets) in batches:
-            outputs = self._judge(inputs)
-            for name, measure in measures.items():
-                value = measure(outputs, targets).double().mean().item()
-                sums[name] = sums.get(name, 0.0) + value * count
-            seen += count
-        return {name: total / seen for name, total in sums.items()}
-
-    # --- the rest of the contract ---------------------------------------------------------
+        return self._judge.evaluate(theta)
 
     @property
     def buffers(self) -> Tensor | None:
@@ -274,10 +265,28 @@ class SupervisedLearner(Learner):
 
     def module(self, theta: Tensor, row: int) -> nn.Module:
         """A module of its own with the parameters ``theta`` (P,) and the buffers of ``row``."""
-        self.layout.point(self._judge, theta)
-        if self._judge_buffers is not None:
-            self._judge_buffers.point(row)
-        return copy.deepcopy(self._judge)
+        return self._judge.module(theta, row)
+
+    @property
+    def sizes(self) -> Tensor:
+        sizes = self._task.sizes()
+        return torch.tensor([sizes[a] for a in self.agents], dtype=torch.float64)
+
+    @property
+    def epoch_steps(self) -> Tensor:
+        if self._task.stream is not None:
+            raise ValueError(
+                "a stream has no epochs; say how many local steps a round has, not how many epochs"
+            )
+        task, parts = self._task, self._parts
+        if parts is not None and parts.in_turn and parts.batch_sizes is not None:
+            pairs = zip(parts.sizes, parts.batch_sizes, strict=True)
+            return torch.tensor([sum(_steps(n, b) for n, b in pairs)])
+        sizes = task.sizes()
+        return torch.tensor([_steps(sizes[a], task.batch_size_of(a)) for a in self.agents])
+
+    def suffered(self) -> dict[str, Tensor]:
+        return {} if self._suffered is None else self._suffered.measures()
 
     def gradient_evaluations(self) -> Tensor:
         return self._evaluations.clone()
@@ -286,6 +295,8 @@ class SupervisedLearner(Learner):
         held = {"evaluations": self._evaluations.clone(), **self._minibatches.state()}
         if self._buffers is not None:
             held |= self._buffers.state()
+        if isinstance(self._samples, Streamed) and self._suffered is not None:
+            held |= self._suffered.state() | {"round": torch.tensor(self._samples.round)}
         held["vmapped"] = torch.tensor(isinstance(self._way, VmapGradient))
         return held
 
@@ -294,15 +305,23 @@ class SupervisedLearner(Learner):
         self._minibatches.load(dict(state))
         if self._buffers is not None:
             self._buffers.load(dict(state))
+        if isinstance(self._samples, Streamed) and self._suffered is not None:
+            self._suffered.load(dict(state))
+            self._samples.round = int(state["round"])
         self._way = self._vmapped() if bool(state["vmapped"]) else self._loop
         self.note = f"{self._way.name}: as before the run was resumed"
 
 
+def _steps(samples: int, batch_size: int | None) -> int:
+    """How many minibatches make an epoch."""
+    return 1 if batch_size is None else -(-samples // batch_size)
+
+
 def _training_loss(task: Task) -> Loss:
     """The loss of a minibatch; of all pooled data, the mean of the parts' own mean losses."""
-    if task.strata is None or task.strata[1] is not None:
+    if task.parts is None or task.parts.batch_sizes is not None:
         return task.loss
-    sizes = task.strata[0]
+    sizes = list(task.parts.sizes)
 
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
         pairs = zip(outputs.split(sizes), targets.split(sizes), strict=True)

@@ -61,6 +61,21 @@ class Wrapped(Learner):
     def buffers(self, value: Tensor) -> None:
         self.inner.buffers = value
 
+    @property
+    def turns(self) -> int:  # type: ignore[override]
+        return self.inner.turns
+
+    @property
+    def sizes(self) -> Tensor:
+        return self.inner.sizes
+
+    @property
+    def epoch_steps(self) -> Tensor:
+        return self.inner.epoch_steps
+
+    def suffered(self) -> dict[str, Tensor]:
+        return self.inner.suffered()
+
     def gradient_evaluations(self) -> Tensor:
         return self.inner.gradient_evaluations()
 

@@ -11,13 +11,37 @@ from pathlib import Path
 
 from .. import record as records
 from ..errors import Diverged, unknown
+from .averaging_drift import Figure1, Figure5
+from .averaging_mnist import (
+    Bound,
+    Figure2,
+    Figure2McMahan,
+    Figure3,
+    Figure7,
+    Figure8,
+    Optimizers,
+)
 from .base import Planned, Reproduction, diverged
 from .dinno_mnist import DinnoMnist
 from .dinno_scaling import DinnoScaling
 from .dmsgd_mnist import DmsgdMnist
 
 REPRODUCTIONS: dict[str, Reproduction] = {
-    r.name: r for r in (DinnoMnist(), DinnoScaling(), DmsgdMnist())
+    r.name: r
+    for r in (
+        DinnoMnist(),
+        DinnoScaling(),
+        DmsgdMnist(),
+        Figure1(),
+        Figure2(),
+        Figure2McMahan(),
+        Figure3(),
+        Figure5(),
+        Figure7(),
+        Figure8(),
+        Optimizers(),
+        Bound(),
+    )
 }
 
 

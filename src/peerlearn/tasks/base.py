@@ -15,6 +15,7 @@ class BaseTask(ABC):
     """Everything a run needs to know of its subject. A task is not changed by training."""
 
     name: str = "task"
+    stream: Any = None  # where its data arrive over time: a `peerlearn.data.Stream`
     agents: int
 
     @abstractmethod
@@ -28,12 +29,28 @@ class BaseTask(ABC):
         """The learner of the agents hosted here."""
 
     @abstractmethod
-    def pooled(self) -> BaseTask:
-        """The same task for one agent that sees everybody's data."""
+    def pooled(self, in_turn: bool = False) -> BaseTask:
+        """The same task for one agent that sees everybody's data.
+
+        Its minibatches are drawn from the pool and as large as the agents' together; with
+        ``in_turn`` the k-th minibatch is agent (k mod m)'s own next one.
+        """
 
     @abstractmethod
     def data_bytes(self) -> list[int]:
         """The size of each agent's raw data, in bytes."""
+
+    def drifts(self, seed: int, rounds: int) -> list[int]:
+        """The rounds in which the distribution of a stream changes; none for fixed data."""
+        return []
+
+    def stream_bytes(self, gradients: int, in_turn: bool) -> list[int] | None:
+        """Each agent's raw data in so many minibatches of the pooled task; None for fixed data."""
+        return None
+
+    def stream_problems(self, gradients: int, rounds: int) -> list[str]:
+        """Why a stream cannot feed so many gradients of each agent, in so many rounds."""
+        return []
 
     def problems(self) -> list[str]:
         """What is wrong with the task, one sentence each; found without training."""

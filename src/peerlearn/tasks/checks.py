@@ -22,7 +22,8 @@ def problems(task: Task) -> list[str]:
     """Everything that is wrong; where the data are no datasets, the sizes are not looked at."""
     found = [*choice_problems(task), *function_problems(task)]
     kinds = kind_problems(task)
-    return found + (kinds or size_problems(task)) + batch_problems(task) + model_problems(task)
+    found += kinds or size_problems(task)
+    return found + batch_problems(task) + model_problems(task) + spread_problems(task)
 
 
 def choice_problems(task: Task) -> list[str]:
@@ -45,7 +46,7 @@ def function_problems(task: Task) -> list[str]:
 
 def kind_problems(task: Task) -> list[str]:
     """Data and test sets that are no datasets."""
-    data = task.data
+    data = task.datasets
     if not isinstance(data, Sequence) or _is_one_dataset(data):
         return [
             "data is one dataset, expected a list with one dataset per agent, such as "
@@ -75,18 +76,18 @@ def size_problems(task: Task) -> list[str]:
     """How many datasets, samples and test sets there are."""
     found = [
         f"the dataset of agent {a} is empty; give every agent at least one sample"
-        for a, d in enumerate(task.data)
+        for a, d in enumerate(task.datasets)
         if length(d) == 0
     ]
     found += [
         f"agent {a} has {len(d[0])} inputs and {len(d[1])} targets; give as many of both"
-        for a, d in enumerate(task.data)
+        for a, d in enumerate(task.datasets)
         if isinstance(d, tuple) and len(d[0]) != len(d[1])
     ]
     tests = task.tests()
     if any(t is not None and length(t) == 0 for t in tests):
         found.append("a test set is empty; give it at least one sample, or leave test out")
-    if not task.data:
+    if not task.agents:
         found.append("the task has no datasets; give one per agent")
     if len(tests) not in (1, task.agents):
         found.append(
@@ -107,6 +108,11 @@ def batch_problems(task: Task) -> list[str]:
             "agent"
         )
     numbers = {"training_sample": task.training_sample, "sample_bytes": task.sample_bytes}
+    if task.stream is not None and None in sizes:
+        found.append(
+            f"batch_size is {task.batch_size!r}, but a stream has no end; give the number of "
+            "samples that each agent draws at a time"
+        )
     wrong = {"batch_size": task.batch_size} if not all(map(_is_count, sizes)) else {}
     wrong |= {n: v for n, v in numbers.items() if not _is_count(v)}
     return found + [
@@ -173,3 +179,31 @@ def _rate_problems(task: Task, names: list[str]) -> list[str]:
         if not number or not math.isfinite(rate) or rate < 0:
             found.append(f"the rate of {prefix!r} is {rate!r}, expected a number, zero or more")
     return found
+
+
+def spread_problems(task: Task) -> list[str]:
+    """What is wrong with networks that differ at the start."""
+    spread = task.initial_spread
+    number = isinstance(spread, Real) and not isinstance(spread, bool)
+    if not number or not math.isfinite(spread) or spread < 0:
+        return [f"initial_spread is {spread!r}, expected a finite number that is not negative"]
+    if spread and isinstance(task.model, nn.Module | Sequence):
+        return [
+            f"initial_spread is {spread}, but model is no function that makes a network, so none "
+            "can be drawn for each agent; give a function"
+        ]
+    return []
+
+
+def supply_problems(task: Task, gradients: int, rounds: int) -> list[str]:
+    """Why the stream cannot feed so many gradients of each agent, in so many rounds."""
+    stream = task.stream
+    if stream is None:
+        return []
+    needs = [(a, stream.length(a), gradients * b) for a, b in enumerate(task.sizes())]
+    return stream.drift.problems(rounds) + [
+        f"the stream of agent {agent} ends after {held} samples, but {gradients} minibatches of "
+        f"{need // gradients} are to be drawn; give it more, or train for fewer rounds"
+        for agent, held, need in needs
+        if held is not None and held < need
+    ]

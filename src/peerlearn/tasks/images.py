@@ -12,8 +12,10 @@ from torch.nn.functional import nll_loss
 
 from .. import data as sources
 from ..errors import unknown
-from .models import MODELS, dinno_cnn, mlp, vgg_small
+from .models import MODELS, dinno_cnn, mcmahan_cnn, mlp, vgg_small
 from .supervised import Task
+
+Model = nn.Module | Callable[[], nn.Module]
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -26,7 +28,7 @@ def images(
     agents: int = 10,
     partition: str = "iid",
     partition_options: Mapping[str, Any] | None = None,
-    model: str | Callable[[], nn.Module] | nn.Module | None = None,
+    model: str | Model | None = None,
     seed: int = 0,
     **options: Any,
 ) -> Task:
@@ -36,26 +38,22 @@ def images(
         source: "digits", "mnist", "fashion_mnist", "cifar10" or "cifar100".
         agents: how many agents share the training images.
         partition, partition_options, seed: who owns which images; see `peerlearn.data.partition`.
-        model: a module, a function that makes one, or "mlp", "dinno_cnn" or "vgg_small"; by
-            default a network that suits the source.
+        model: a module, a function that makes one, or "mlp", "dinno_cnn", "vgg_small" or
+            "mcmahan_cnn"; by default a network that suits the source.
         options: further arguments of `peerlearn.Task`.
     """
     found = sources.load(source)
     settings = dict(partition_options or {})
     parts = sources.partition(partition, found.train_targets, agents, seed, **settings)
-    mean, deviation = (torch.tensor(v).view(-1, 1, 1) for v in sources.NORMALIZATION[source])
-    inputs = (found.train_inputs - mean) / deviation
-    shape = tuple(inputs.shape[1:])
-    described = model if isinstance(model, str) else "custom" if model else _default(source)
+    inputs = normalized(source, found.train_inputs)
+    network, described = network_for(source, model, found)
     return Task(
-        model=_model(model or _default(source), shape, found.classes)
-        if model is None or isinstance(model, str)
-        else model,
+        model=network,
         loss=nll_loss,
         data=[(inputs[p], found.train_targets[p]) for p in parts],
-        test=((found.test_inputs - mean) / deviation, found.test_targets),
+        test=(normalized(source, found.test_inputs), found.test_targets),
         name=source,
-        sample_bytes=int(torch.tensor(shape).prod()) + 1,
+        sample_bytes=raw_bytes(inputs),
         details={
             "partition": partition,
             "partition_options": settings,
@@ -64,6 +62,25 @@ def images(
         },
         **{"measures": {"accuracy": accuracy}, **options},
     )
+
+
+def normalized(source: str, inputs: Tensor) -> Tensor:
+    """Pixels less their mean over the source's training images, over their deviation."""
+    mean, deviation = (torch.tensor(v).view(-1, 1, 1) for v in sources.NORMALIZATION[source])
+    return (inputs - mean) / deviation
+
+
+def raw_bytes(inputs: Tensor) -> int:
+    """The size of a raw sample: one byte for each value, and one for the label."""
+    return inputs[0].numel() + 1
+
+
+def network_for(source: str, model: str | Model | None, found: sources.Images) -> tuple[Model, str]:
+    """The network, by default one that suits the source, and what the record calls it."""
+    if model is not None and not isinstance(model, str):
+        return model, "custom"
+    name = model or _default(source)
+    return _model(name, tuple(found.train_inputs.shape[1:]), found.classes), name
 
 
 def _default(source: str) -> str:
@@ -76,7 +93,7 @@ def _model(name: str, shape: tuple[int, ...], classes: int) -> Callable[[], nn.M
     channels, size, _ = shape
     if name == "mlp":
         return partial(mlp, channels * size * size, (64,) if size < 20 else (64, 64), classes)
-    convolutional = {"dinno_cnn": dinno_cnn, "vgg_small": vgg_small}
+    convolutional = {"dinno_cnn": dinno_cnn, "vgg_small": vgg_small, "mcmahan_cnn": mcmahan_cnn}
     if name not in convolutional:
         raise unknown("model", name, MODELS)
     return partial(convolutional[name], channels, size, classes)

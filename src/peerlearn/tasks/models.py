@@ -59,4 +59,18 @@ def vgg_small(channels: int = 3, size: int = 32, classes: int = 10) -> nn.Sequen
     )  # fmt: skip
 
 
-MODELS = {"mlp": mlp, "dinno_cnn": dinno_cnn, "vgg_small": vgg_small}
+def mcmahan_cnn(channels: int = 1, size: int = 28, classes: int = 10) -> nn.Sequential:
+    """The network of FedAvg's experiments (McMahan et al. 2017), 1,663,370 parameters on MNIST.
+
+    Two 5x5 convolutions with 32 and 64 filters, each with ReLU and max-pool 2, and a dense
+    layer of 512.
+    """
+    return nn.Sequential(
+        nn.Conv2d(channels, 32, 5, padding=2), nn.ReLU(), MaxPool2(),
+        nn.Conv2d(32, 64, 5, padding=2), nn.ReLU(), MaxPool2(), nn.Flatten(),
+        nn.Linear(64 * (size // 4) ** 2, 512), nn.ReLU(),
+        nn.Linear(512, classes), nn.LogSoftmax(dim=1),
+    )  # fmt: skip
+
+
+MODELS = {"mlp": mlp, "dinno_cnn": dinno_cnn, "vgg_small": vgg_small, "mcmahan_cnn": mcmahan_cnn}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigurationError
-from ..learners import QuadraticLearner
+from ..learners import QuadraticInTurn, QuadraticLearner
 from .base import BaseTask
 from .fingerprint import digest_of_tensors
 
@@ -25,16 +26,18 @@ class QuadraticTask(BaseTask):
         hessians: (A, P, P).
         optima: (A, P).
         first: (A, P), the first networks; zeros by default.
+        in_turn: one agent sees the losses, one after another.
     """
 
     hessians: Tensor
     optima: Tensor
     first: Tensor | None = None
     name: str = "quadratic"
+    in_turn: bool = False
 
     @property
     def agents(self) -> int:  # type: ignore[override]
-        return len(self.optima)
+        return 1 if self.in_turn else len(self.optima)
 
     def learner(
         self,
@@ -43,17 +46,22 @@ class QuadraticTask(BaseTask):
         dtype: torch.dtype,
         agents: Sequence[int] | None = None,
     ) -> QuadraticLearner:
-        chosen = list(range(self.agents)) if agents is None else list(agents)
+        every = agents is None or self.in_turn
+        chosen = list(range(len(self.optima))) if every else list(agents)  # type: ignore[arg-type]
         parts = (self.hessians, self.optima, self.first)
         hessians, optima, first = (
             None if p is None else p[chosen].to(device, dtype) for p in parts
         )
         assert hessians is not None
         assert optima is not None
+        if self.in_turn:
+            return QuadraticInTurn(hessians, optima, first)
         return QuadraticLearner(hessians, optima, first, chosen)
 
-    def pooled(self) -> QuadraticTask:
+    def pooled(self, in_turn: bool = False) -> QuadraticTask:
         """The mean of the losses is a quadratic again, up to a constant."""
+        if in_turn:
+            return dataclasses.replace(self, in_turn=True)
         whole = QuadraticLearner(self.hessians, self.optima)
         first = None if self.first is None else self.first[:1]
         return QuadraticTask(self.hessians.mean(dim=0, keepdim=True), whole.optimum()[None], first)

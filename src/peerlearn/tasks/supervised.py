@@ -11,12 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, Dataset, TensorDataset
 
+from ..data import Stream
+from ..data.streams import interleaved
 from ..learners import SupervisedLearner
-from ..learners.randomness import preserved, seed_generators
+from ..learners.minibatches import Parts
+from ..learners.randomness import SPREAD, preserved, seed_from, seed_generators
 from ..learners.samples import Data, as_tensors, length
 from . import checks
 from .base import BaseTask
-from .fingerprint import digest_of_data, digest_of_model, name_of
+from .fingerprint import digest_of_data, digest_of_model, digest_of_tensors, name_of
 
 Measure = Callable[[Any, Any], Tensor]
 
@@ -31,25 +34,31 @@ class Task(BaseTask):
             the run's seed), or one module per agent, alike but for the weights.
         loss: (outputs, targets) -> the mean loss of a batch.
         data: one dataset per agent: a torch map-style dataset of (input, target) pairs, or the
-            tensors (inputs, targets). Sizes may differ.
-        test: what networks are evaluated on: one dataset for all, or one per agent.
+            tensors (inputs, targets). Sizes may differ. Or a stream (`peerlearn.data.streams`), of
+            which every gradient draws the agent's next samples: the loss there, and the errors if
+            there is a measure ``accuracy``, are what the agent suffered before it learned.
+        test: what networks are evaluated on: one dataset for all, or one per agent. A stream that
+            has a test set of its own goes before.
         measures: name -> function of (outputs, targets) whose mean over the test set is reported;
             the loss always is.
         evaluate: a function of an agent's module (in evaluation mode) to further measures.
         batch_size: for all, or one per agent; None takes all of an agent's data every time. A
-            batch larger than an agent's data is all of them.
+            batch larger than an agent's data is all of them. Of a stream, the sampling rates.
         transform: (inputs, targets) -> the same, applied to each training batch under the agent's
             own random numbers.
         buffers: floating point buffers (batch norm) are kept "local", or "mixed" after each round
             over the same links as the networks, and counted as bytes. Integer ones stay local.
         weighting: "equal": the team minimises the mean of the agents' mean losses; "size": the
-            agents weigh as much as their data, so that every sample counts alike.
+            agents weigh as much as their data (with a stream: as their sampling rates), so that
+            every sample counts alike.
         rates: name of a parameter or submodule -> multiplier of the learning rate.
         gradients: "loop", "vmap", or "auto" for the faster one, found by timing.
         training_sample: at most this many of an agent's training samples are evaluated for the
             generalization gap; None evaluates all.
         sample_bytes: the size of a raw sample, if it is smaller than its tensors (8-bit pixels);
             what centralized training is said to have sent.
+        initial_spread: epsilon: the first network of agent i is common + epsilon (own_i - common),
+            where own_i is drawn for the agent alone (Kamp et al. 2018, Figure 8). 0: all alike.
         name, details: for the record.
 
     Example:
@@ -64,7 +73,7 @@ class Task(BaseTask):
 
     model: nn.Module | Callable[[], nn.Module] | Sequence[nn.Module]
     loss: Callable[[Any, Any], Tensor]
-    data: Sequence[Data]
+    data: Sequence[Data] | Stream
     test: Data | Sequence[Data] | None = None
     measures: Mapping[str, Measure] = field(default_factory=dict)
     evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None
@@ -76,14 +85,24 @@ class Task(BaseTask):
     gradients: Literal["auto", "loop", "vmap"] = "auto"
     training_sample: int | None = 1000
     sample_bytes: int | None = None
+    initial_spread: float = 0.0
     name: str = "task"
     details: Mapping[str, Any] = field(default_factory=dict)
-    # of pooled data: the sizes of the parts, and how many samples a minibatch holds of each
-    strata: tuple[list[int], int | None] | None = None
+    parts: Parts | None = None  # of pooled data, where minibatches are not drawn from all alike
+
+    @property
+    def stream(self) -> Stream | None:
+        """The data, if they are a stream."""
+        return self.data if isinstance(self.data, Stream) else None
+
+    @property
+    def datasets(self) -> Sequence[Data]:
+        """The data, if they are one dataset per agent; none of a stream."""
+        return [] if isinstance(self.data, Stream) else self.data
 
     @property
     def agents(self) -> int:  # type: ignore[override]
-        return len(self.data)
+        return self.data.agents if isinstance(self.data, Stream) else len(self.data)
 
     def models(self, seed: int) -> list[nn.Module]:
         """The first network of all, or of each agent."""
@@ -91,9 +110,12 @@ class Task(BaseTask):
             return [self.model]
         if isinstance(self.model, Sequence):
             return list(self.model)
-        with preserved(torch.device("cpu")):
-            seed_generators(torch.device("cpu"), seed)
-            return [self.model()]
+        return [_made(self.model, seed)]
+
+    def own_model(self, seed: int, agent: int) -> nn.Module:
+        """The network drawn for one agent alone."""
+        assert callable(self.model)
+        return _made(self.model, seed_from(seed, SPREAD, agent))
 
     def tests(self) -> list[Data | None]:
         """The test set of all, or of each agent."""
@@ -105,13 +127,26 @@ class Task(BaseTask):
 
     def batch_size_of(self, agent: int) -> int | None:
         size = self.batch_size[agent] if isinstance(self.batch_size, Sequence) else self.batch_size
-        return None if size is None else min(size, length(self.data[agent]))
+        if size is None or self.stream is not None:
+            return size
+        return min(size, length(self.datasets[agent]))
+
+    @property
+    def batch_sizes(self) -> list[int | None]:
+        """(A,) how many samples each agent draws at a time; None: all it has."""
+        return [self.batch_size_of(a) for a in range(self.agents)]
+
+    def sizes(self) -> list[int]:
+        """(A,) how many samples each agent has; of a stream, how many come at a time."""
+        if self.stream is not None:
+            return [b or 0 for b in self.batch_sizes]
+        return [length(d) for d in self.datasets]
 
     def loss_weights(self) -> Tensor | None:
         """(A,) n_i A / sum n under "size"; None where all weigh one."""
         if self.weighting == "equal" or self.agents == 1:
             return None
-        sizes = torch.tensor([length(d) for d in self.data], dtype=torch.float64)
+        sizes = torch.tensor(self.sizes(), dtype=torch.float64)
         return sizes * len(sizes) / sizes.sum()
 
     def learner(
@@ -123,24 +158,33 @@ class Task(BaseTask):
     ) -> SupervisedLearner:
         return SupervisedLearner(self, seed, device, dtype, agents)
 
-    def pooled(self) -> Task:
-        """One agent with all data and the sum of the batch sizes.
+    def pooled(self, in_turn: bool = False) -> Task:
+        """One agent with all data.
 
-        With agents of different sizes that weigh alike, every batch holds as many samples of each,
-        which keeps the objective: the mean of the agents' mean losses.
+        Its minibatches are as large as the agents' together. With agents of different sizes that
+        weigh alike, every batch counts each of them alike, which keeps the objective: the mean of
+        the agents' mean losses.
+
+        Args:
+            in_turn: rather, its k-th minibatch is the next one of agent k mod m.
         """
-        sizes = [length(d) for d in self.data]
-        batches = [self.batch_size_of(a) for a in range(self.agents)]
+        sizes, batches = self.sizes(), self.batch_sizes
         total = None if None in batches else sum(b for b in batches if b is not None)
         uneven = self.weighting == "equal" and len(set(sizes)) > 1
-        share = None if total is None else -(-total // len(sizes))
+        if in_turn:
+            parts = Parts(sizes, batches, in_turn=True, weights=self.loss_weights())
+        elif self.stream is None and total is not None:
+            parts = Parts(sizes, [-(-total // len(sizes))] * len(sizes))
+        else:
+            parts = Parts(sizes, None)
         return replace(
             self,
             model=self.models_of_centre(),
-            data=[_pool(self.data)],
+            data=[_pool(self.datasets)] if self.stream is None else interleaved(self.stream, sizes),
             test=self._pooled_test(),
             batch_size=total,
-            strata=(sizes, share) if uneven else None,
+            initial_spread=0.0,
+            parts=parts if in_turn or uneven else None,
         )
 
     def models_of_centre(self) -> nn.Module | Callable[[], nn.Module]:
@@ -153,9 +197,32 @@ class Task(BaseTask):
         return _pool([t for t in tests if t is not None]) if len(tests) > 1 else tests[0]
 
     def data_bytes(self) -> list[int]:
+        if self.stream is not None:
+            lengths = [self.stream.length(a) for a in range(self.agents)]
+            return [(n or 0) * self.bytes_of_sample for n in lengths]
         if self.sample_bytes is not None:
-            return [length(d) * self.sample_bytes for d in self.data]
-        return [_bytes(d) for d in self.data]
+            return [length(d) * self.sample_bytes for d in self.datasets]
+        return [_bytes(d) for d in self.datasets]
+
+    @property
+    def bytes_of_sample(self) -> int:
+        """The size of a raw sample of the stream."""
+        assert self.stream is not None
+        return self.stream.sample_bytes if self.sample_bytes is None else self.sample_bytes
+
+    def drifts(self, seed: int, rounds: int) -> list[int]:
+        return [] if self.stream is None else self.stream.drifts(seed, rounds)
+
+    def stream_bytes(self, gradients: int, in_turn: bool) -> list[int] | None:
+        if self.stream is None:
+            return None
+        each = [gradients] * self.agents
+        if in_turn:
+            each = [-(-(gradients - a) // self.agents) for a in range(self.agents)]
+        return [n * b * self.bytes_of_sample for n, b in zip(each, self.sizes(), strict=True)]
+
+    def stream_problems(self, gradients: int, rounds: int) -> list[str]:
+        return checks.supply_problems(self, gradients, rounds)
 
     def problems(self) -> list[str]:
         return checks.problems(self)
@@ -172,6 +239,7 @@ class Task(BaseTask):
             "weighting": self.weighting,
             "gradients": self.gradients,
             "training_sample": self.training_sample and int(self.training_sample),
+            "initial_spread": float(self.initial_spread),
             "rates": {name: float(rate) for name, rate in self.rates.items()},
             "loss": name_of(self.loss),
             "measures": {name: name_of(measure) for name, measure in self.measures.items()},
@@ -183,13 +251,29 @@ class Task(BaseTask):
     @cached_property
     def _fingerprints(self) -> dict[str, Any]:
         """Of what is too large to write down; a task is not changed, so once is enough."""
-        sizes = [length(d) for d in self.data]
         return {
-            "samples": {"fewest": min(sizes), "most": max(sizes), "total": sum(sizes)},
-            "data": digest_of_data(self.data),
+            **self._data_fingerprints(),
             "test": digest_of_data(self.tests()),
             "network": digest_of_model(self.model, self.models(0)),
         }
+
+    def _data_fingerprints(self) -> dict[str, Any]:
+        if self.stream is not None:
+            told = self.stream.describe().items()
+            plain = {name: name_of(v) if callable(v) else v for name, v in told}
+            return {"stream": plain, "data": digest_of_tensors(self.stream.tensors())}
+        sizes = self.sizes()
+        return {
+            "samples": {"fewest": min(sizes), "most": max(sizes), "total": sum(sizes)},
+            "data": digest_of_data(self.datasets),
+        }
+
+
+def _made(model: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """A network made under a seed; the global generators stay as they are."""
+    with preserved(torch.device("cpu")):
+        seed_generators(torch.device("cpu"), seed)
+        return model()
 
 
 def _pool(data: Sequence[Data]) -> Data:

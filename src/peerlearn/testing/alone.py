@@ -9,7 +9,7 @@ import networkx as nx
 import torch
 
 from .. import graphs
-from ..algorithm import Algorithm, flatten, unflatten
+from ..algorithm import Algorithm, flatten, shared, unflatten
 from ..graphs import GraphSchedule
 from ..learner import Learner
 from ..learners import Regularized
@@ -52,7 +52,7 @@ def run_alone(
     Args:
         algorithm: what to run; it need not know.
         task: its ``learner`` is asked for one agent at a time.
-        graph: a graph, a schedule, or None for algorithms that talk to nobody.
+        graph: a graph, a schedule, or None for algorithms that talk to no neighbors.
         rounds: how many rounds.
         seed: of the learners, and of what happens to messages.
         weights, drop, late: as for `InMemoryEngine`.
@@ -97,6 +97,16 @@ def copied(state: Any, kind: type) -> Any:
 
 
 def stacked(states: Sequence[Any], kind: type) -> Any:
-    """The states of agents that live alone as one state of the team."""
-    parts = [flatten(s) for s in states]
-    return unflatten(kind, {name: torch.cat([p[name] for p in parts]) for name in parts[0]})
+    """The states of agents that live alone as one state of the team.
+
+    Raises:
+        AssertionError: what is marked as shared differs between them.
+    """
+    parts, alike = [flatten(s) for s in states], shared(kind)
+    for name in alike:
+        same = all(torch.equal(p[name], parts[0][name]) for p in parts)
+        assert same, (
+            f"{name} of {kind.__name__} is marked as Shared, but agents hold different ones"
+        )
+    rows = {n: v if n in alike else torch.cat([p[n] for p in parts]) for n, v in parts[0].items()}
+    return unflatten(kind, rows)

@@ -87,7 +87,7 @@ def cases(
     method: Algorithm, tasks: Sequence[BaseTask] | None, rounds: int, seed: int
 ) -> Iterator[Case]:
     for task in _tasks(method) if tasks is None else tasks:
-        trained = task.pooled() if method.pools_data else task
+        trained = task.pooled(method.in_turn) if method.pools_data else task
         for graph in _graphs(method, task.agents):
             yield Case(method, trained, graph, torch.float64, rounds, seed)
         yield Case(method, trained, graph, torch.float32, rounds, seed)

@@ -15,7 +15,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from .. import graphs
-from ..algorithm import Algorithm, flatten, unflatten
+from ..algorithm import Algorithm, Needs, flatten, shared, unflatten
 from ..tasks import BaseTask
 from .alone import advance, run_alone
 from .cases import ROUNDS, SEED, Case, Setting, cases, copies, flat_task, global_seed
@@ -69,7 +69,10 @@ def check_algorithm(
 
 
 def check_rows(case: Case) -> None:
-    """States are of the declared kind: finite rows, one per agent, theta as it was given."""
+    """States are of the declared kind: finite rows, one per agent, theta as it was given.
+
+    What is marked as shared has no rows.
+    """
     setting = case.setting()
     theta = setting.inner.initial()
     state = setting.begin()
@@ -80,7 +83,11 @@ def check_rows(case: Case) -> None:
         case.require(same, f"turns theta into {_shape(state.theta)}, expected {_shape(theta)}")
         for name, value in flatten(state).items():
             rows = value.dim() >= 2 and len(value) == case.task.agents
-            case.require(rows, f"has {name} {_shape(value)}, expected one row per agent")
+            case.require(
+                rows or name in shared(kind),
+                f"has {name} {_shape(value)}, expected one row per agent; mark what all agents "
+                "hold alike as Shared",
+            )
             case.require(bool(value.isfinite().all()), f"has {name} that is not finite")
         if round < case.rounds:
             state = setting.advance(state, round)
@@ -199,7 +206,7 @@ def check_vanishing(case: Case) -> None:
 
 
 def check_silence(case: Case) -> None:
-    """Who declares that it does not communicate sends nothing and needs no graph."""
+    """Who declares that it does not communicate sends nothing to neighbors, and needs no graph."""
     if case.method.communicates:
         return
     setting = case.setting()
@@ -208,13 +215,43 @@ def check_silence(case: Case) -> None:
     for round in range(case.rounds):
         links = setting.engine.links(round, cycle)
         state = advance(setting.method, state, setting.learner, links)
-    sent = int(setting.engine.traffic.messages_sent.sum())
+    traffic = setting.engine.traffic
+    sent = int(traffic.messages_sent.sum() - traffic.coordinator_messages_received.sum())
     case.require(sent == 0, f"declares communicates = False, but has sent {sent} messages")
+
+
+def check_coordinator(case: Case) -> None:
+    """Who does not declare that it needs a coordinator leaves it alone."""
+    if Needs.COORDINATOR in case.method.needs:
+        return
+    setting = case.setting()
+    setting.run()
+    traffic = setting.engine.traffic
+    sent, received = traffic.coordinator_messages_sent, traffic.coordinator_messages_received
+    count = int(sent.sum() + received.sum())
+    case.require(
+        count == 0,
+        f"does not declare Needs.COORDINATOR, but {count} messages went to the coordinator or came "
+        "from it",
+    )
+
+
+def check_gradients(case: Case) -> None:
+    """No agent draws more minibatch gradients than are declared."""
+    setting = case.setting()
+    setting.run()
+    drawn = int(setting.learner.gradient_evaluations().max())
+    declared = case.method.gradients(case.rounds, int(setting.learner.epoch_steps.max()))
+    case.require(
+        drawn <= declared * setting.learner.turns,
+        f"has drawn {drawn} gradients in {case.rounds} rounds, but declares at most {declared}",
+    )
 
 
 CHECKS = (
     check_silence, check_rows, check_inputs_unchanged, check_memory, check_deterministic,
     check_resumable, check_rows_independent, check_average, check_vanishing,
+    check_coordinator, check_gradients,
 )  # fmt: skip
 """All checks, in the order in which they are made."""
 

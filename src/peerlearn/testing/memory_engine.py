@@ -14,7 +14,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple
 
 import networkx as nx
 import numpy as np
@@ -62,6 +63,8 @@ class InMemoryEngine:
         dropped, stale: how many messages were lost, and how many were discarded as too late.
     """
 
+    has_coordinator: ClassVar[bool] = True
+
     total: int
     weights: Any = "metropolis"
     rounds: int = 1
@@ -87,6 +90,7 @@ class InMemoryEngine:
         self._mailboxes: list[list[Message]] = [[] for _ in range(self.total)]
         self._posted: set[tuple[Tag, int, int]] = set()  # (tag, sender, receiver)
         self._confirmed: dict[tuple[Tag, int, int], bool] = {}  # (tag, who heard, whom)
+        self._reports: dict[tuple[Tag, int], Tensor | None] = {}  # (tag, agent), None: nothing
         self._done: set[int] = set()  # agents that will say nothing more
         self._failure: BaseException | None = None
 
@@ -172,6 +176,17 @@ class InMemoryEngine:
         self._wait(agent, neighbors, lambda j: (tag, j, agent) in self._confirmed)
         return {j for j in neighbors if self._confirmed.pop((tag, j, agent)) and j in heard}
 
+    def report(self, agent: int, tag: Tag, row: Tensor | None) -> dict[int, Tensor]:
+        """Tell the coordinator a row, or nothing; the rows that all agents told it, by number."""
+        every = range(self.total)
+        self._reports[tag, agent] = row
+        self._turn.notify_all()
+        self._wait(agent, every, lambda j: (tag, j) in self._reports)
+        told = {j: self._reports[tag, j] for j in every}
+        for key in [k for k in self._reports if k[0] < tag and k[1] == agent]:
+            del self._reports[key]  # all have told the next thing, so all have read this one
+        return {j: row for j, row in told.items() if row is not None}
+
     def _wait(self, agent: int, neighbors: Sequence[int], done: Callable[[int], bool]) -> None:
         def missing() -> list[int]:
             return [j for j in neighbors if not done(j)]
@@ -185,7 +200,7 @@ class InMemoryEngine:
         if missing():
             raise TimeoutError(
                 f"agent {agent} waited in vain for agents {missing()}; every agent must make the "
-                "same exchanges in every round"
+                "same exchanges in every round, and the same calls of the coordinator"
             )
 
     def _generator(self, purpose: int, tag: Tag, *agents: int) -> np.random.Generator:
@@ -225,11 +240,26 @@ class AloneLinks(Links):
         here = np.arange(self.total) == self.agents[0]
         self._engine.traffic.count(here * sent, here * received, message_bytes(rows))
 
-    @property
-    def coordinator(self) -> Coordinator:
-        raise NotImplementedError(
-            "agents that live alone have no coordinator; check this algorithm on the stacked engine"
-        )
+    @cached_property
+    def coordinator(self) -> AloneCoordinator:
+        return AloneCoordinator(self._engine, self.agents[0], self.round)
+
+
+class AloneCoordinator(Coordinator):
+    """The coordinator as one agent knows it. Its messages are never lost.
+
+    All agents make the same calls; those of agent 0 are counted.
+    """
+
+    def __init__(self, engine: InMemoryEngine, agent: int, round: int) -> None:
+        super().__init__(engine.traffic if agent == 0 else None, round, engine.seed)
+        self._engine, self._agent, self._tag = engine, agent, (round, 0)
+
+    def _gather(self, rows: Tensor, senders: Tensor) -> tuple[Tensor, Tensor]:
+        own = rows.clone() if bool(senders.any()) else None
+        told = self._engine.report(self._agent, self._tag, own)
+        self._tag = (self._tag[0], self._tag[1] + 1)
+        return torch.tensor(list(told), dtype=torch.int64), torch.cat([rows[:0], *told.values()])
 
 
 class AloneHeard(Heard):

@@ -1,0 +1,84 @@
+"""Whom the coordinator asks next when it balances violations: the augmentation strategies.
+
+A strategy is a function of a `Balancing` that returns the numbers of the agents to add, at least
+one. Your own goes into ``DynamicAveraging(augment=...)`` just so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Balancing:
+    """What a strategy may know.
+
+    Args:
+        outside: (k,) int64, the numbers of the agents that have not sent their networks yet.
+        step: how often the set has been augmented since the violations, from 0.
+        generator: to draw from; all processes draw the same.
+        distances: asks those outside for their squared distances from the reference, (k,) in the
+            order of ``outside``; the first time it takes a control message to and from each.
+    """
+
+    outside: Tensor
+    step: int
+    generator: torch.Generator
+    distances: Callable[[], Tensor]
+
+
+Strategy = Callable[[Balancing], Tensor | Sequence[int]]
+
+
+def random(b: Balancing) -> Tensor:
+    """One agent at random."""
+    return _drawn(b, 1)
+
+
+def growing(b: Balancing) -> Tensor:
+    """Random agents, twice as many each time: 1, 2, 4, ..."""
+    return _drawn(b, 2**b.step)
+
+
+def farthest(b: Balancing) -> Tensor:
+    """The one agent that is farthest from the reference; all are asked how far they are."""
+    return b.outside[b.distances().argmax()][None]
+
+
+def all_at_once(b: Balancing) -> Tensor:
+    """All agents: every violation leads to a full synchronization."""
+    return b.outside
+
+
+STRATEGIES: dict[str, Strategy] = {
+    "random": random,
+    "growing": growing,
+    "farthest": farthest,
+    "all": all_at_once,
+}
+
+
+def augmented(strategy: Strategy, balancing: Balancing) -> Tensor:
+    """The numbers (k,) that the strategy adds, ascending.
+
+    Raises:
+        ValueError: none, the same one twice, or one that is not outside.
+    """
+    added = torch.as_tensor(strategy(balancing), dtype=torch.int64).reshape(-1).sort().values
+    apart = len(added.unique()) == len(added)
+    if not len(added) or not apart or not bool(torch.isin(added, balancing.outside).all()):
+        raise ValueError(
+            f"the augmentation strategy {getattr(strategy, '__name__', strategy)!r} added the "
+            f"agents {added.tolist()}, expected at least one of {balancing.outside.tolist()}, each "
+            "at most once"
+        )
+    return added
+
+
+def _drawn(b: Balancing, count: int) -> Tensor:
+    """So many of those outside, or all that are left."""
+    return b.outside[torch.randperm(len(b.outside), generator=b.generator)[:count]]

@@ -1,0 +1,64 @@
+"""Averages over the coordinator, which all methods that average share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..learner import Learner
+from ..links import Links
+
+
+def everyone(links: Links) -> Tensor:
+    """The numbers of all agents of the team."""
+    return torch.arange(links.total)
+
+
+def average(rows: Tensor, numbers: Tensor, links: Links, weights: Tensor | None = None) -> Tensor:
+    """Those agents send their rows up, and get the mean back: rows (A, P) in place.
+
+    Args:
+        rows: (A, P) of the agents hosted here.
+        numbers: (k,) who takes part.
+        links: to the coordinator.
+        weights: (k,) in the order of the numbers; all alike by default.
+
+    Returns:
+        The mean (P,).
+    """
+    here = links.hosted(numbers)
+    _, received = links.coordinator.receive(rows, here)
+    average = links.coordinator.send(mean(received, weights), numbers)
+    place(average, rows, here)
+    return average
+
+
+def mean(rows: Tensor, weights: Tensor | None = None) -> Tensor:
+    """The mean (P,) of rows (k, P), weighted by ``weights`` (k,) where they are given."""
+    if weights is None:
+        return rows.mean(dim=0)
+    return (weights / weights.sum()).to(rows) @ rows
+
+
+def place(row: Tensor, rows: Tensor, chosen: Tensor) -> None:
+    """Write one row (P,) over the ``chosen`` (A,) ones of rows (A, P)."""
+    if bool(chosen.all()):
+        rows.copy_(row.expand_as(rows))  # several times faster than through a mask
+    else:
+        rows[chosen.to(rows.device)] = row
+
+
+def common(theta: Tensor, links: Links) -> Tensor:
+    """(P,) the mean of the first networks; where they are all alike, exactly their network."""
+    _, rows = links.coordinator.receive(theta, links.hosted(everyone(links)))
+    return rows.double().mean(dim=0).to(theta.dtype)
+
+
+def average_buffers(
+    learner: Learner, numbers: Tensor, links: Links, weights: Tensor | None = None
+) -> None:
+    """Average the buffers that are to be mixed, among the agents whose networks were averaged."""
+    buffers = learner.buffers
+    if buffers is not None:
+        average(buffers, numbers, links, weights)
+        learner.buffers = buffers

@@ -1,0 +1,185 @@
+"""Dynamic model averaging (Kamp et al., 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..algorithm import Needs, Shared
+from ..errors import nearest
+from ..learner import Learner
+from ..links import Links
+from ..optimizer import Moments
+from ..schedules import Rate
+from .augmentation import STRATEGIES, Balancing, augmented
+from .averages import average_buffers, common, everyone, place
+from .local import LocalTraining
+
+
+class DynamicState(NamedTuple):
+    theta: Tensor  # (A, P)
+    moments: Moments
+    reference: Shared  # (P,) r, the mean at the last full synchronization
+    violations: Shared  # (1,) int64, v, how many there were since
+
+
+@dataclass(frozen=True, kw_only=True)
+class DynamicAveraging(LocalTraining):
+    """Dynamic model averaging: agents train by themselves, and average when it pays.
+
+    The divergence of the networks f_1, ..., f_m is  1/m sum_i ||f_i - mean(f)||^2  (2). A dynamic
+    averaging operator with threshold delta and period b (Definition 2) leaves the networks alone
+    unless b divides the round, and otherwise (i) leaves their mean as it is and (ii) leaves a
+    divergence of at most delta. This one (Algorithm 1) needs no messages as long as every agent
+    stays in the safe zone  ||f_i - r||^2 <= delta  around a common reference r, because the
+    divergence is then at most delta. In every b-th round, v counting violations:
+
+        each i with ||f_i - r||^2 > delta sends f_i                  the violators, B; v <- v + |B|
+        if v >= m:  B <- [m]
+        while B != [m] and ||mean_B(f) - r||^2 > delta:  add agents to B, which send their networks
+        each i in B gets mean_B(f)
+        if B = [m]:  r <- mean_B(f), v <- 0                                   a full synchronization
+
+    The first reference is the mean of the first networks. A query is a control message, and so is
+    an answer that is no network.
+
+    Take it where messages are dear and need not come at a steady rate: where little is learned,
+    little is said, and after a drift of the data the agents talk again. delta is a squared
+    distance of networks, so it depends on the network: try powers of ten, and compare what is lost
+    with what is sent. Small ones come to `PeriodicAveraging` with the same period, large ones to
+    `Isolated`.
+
+    Args:
+        lr: the learning rate, or a schedule of it.
+        optimizer: any elementwise torch.optim optimizer, by class or name; its moments stay with
+            their agent.
+        options: the optimizer's further keyword arguments.
+        delta: the divergence threshold, a positive squared distance.
+        period: b, rounds between checks.
+        augment: whom to add to B: "random" (one by one), "growing" (random, 1, 2, 4, ... of them),
+            "farthest" (from r, first), "all" (at once), or a function of a
+            `augmentation.Balancing`.
+
+    Source: Kamp et al., "Efficient Decentralized Deep Learning by Dynamic Model Averaging", ECML
+    PKDD 2018, Algorithm 1, where v restarts only if it is m exactly: it can jump over m, and here
+    it restarts at every full synchronization.
+    """
+
+    lr: Rate = 0.2
+    optimizer: str | type = "sgd"
+    delta: float = 0.05
+    period: int = 2
+    augment: str | Callable = "random"
+
+    needs: ClassVar[Needs] = Needs.COORDINATOR
+    communicates: ClassVar[bool] = False
+    preserves_average: ClassVar[bool] = True
+    State: ClassVar[type] = DynamicState
+
+    def problems(self) -> list[str]:
+        found = super().problems()
+        if self.delta == 0:
+            found.append("delta is 0, expected a positive number; to average always, use "
+                         "PeriodicAveraging")  # fmt: skip
+        if not callable(self.augment) and self.augment not in STRATEGIES:
+            found.append(f"augment is {self.augment!r}; {nearest(str(self.augment), STRATEGIES)}")
+        return found
+
+    def start(self, theta: Tensor, learner: Learner, links: Links) -> DynamicState:
+        none = torch.zeros(1, dtype=torch.int64, device=theta.device)
+        return DynamicState(theta.clone(), {}, common(theta, links), none)
+
+    def round(self, s: DynamicState, learner: Learner, links: Links) -> DynamicState:
+        s = s._replace(moments=self.learn(s.theta, s.moments, learner, links))
+        return self.synchronize(s, learner, links) if (links.round + 1) % self.period == 0 else s
+
+    def synchronize(self, s: DynamicState, learner: Learner, links: Links) -> DynamicState:
+        """The operator sigma_{delta, b} in a round in which the conditions are checked."""
+        away = _squared(s.theta - s.reference)
+        numbers, rows = links.coordinator.receive(s.theta, away > self.delta)
+        if len(numbers) == 0:
+            return s
+        violations = s.violations + len(numbers)
+        members = Members(numbers, rows, links)
+        if int(violations) >= links.total:
+            members.add(members.outside, s.theta)
+        self._balance(members, s, away, links)
+        mean = links.coordinator.send(members.mean, members.numbers)
+        place(mean, s.theta, links.hosted(members.numbers))
+        average_buffers(learner, members.numbers, links)
+        if len(members.outside):
+            return s._replace(violations=violations)
+        return s._replace(reference=mean, violations=torch.zeros_like(violations))
+
+    def _balance(self, members: Members, s: DynamicState, away: Tensor, links: Links) -> None:
+        """Add agents until the mean of all members is in the safe zone."""
+        strategy = self.augment if callable(self.augment) else STRATEGIES[self.augment]
+        generator, distances = links.coordinator.generator, Distances(away, links)
+        for step in range(links.total):
+            outside = members.outside
+            if not len(outside) or _squared(members.mean - s.reference) <= self.delta:
+                return
+            ask = partial(distances.of, outside)
+            added = augmented(strategy, Balancing(outside, step, generator, ask))
+            members.add(added, s.theta)
+
+
+class Members:
+    """B, whose networks the coordinator has. It keeps their sum, and no network.
+
+    Args:
+        numbers: (k,) the violators.
+        rows: (k, P) their networks.
+        links: of the round.
+    """
+
+    def __init__(self, numbers: Tensor, rows: Tensor, links: Links) -> None:
+        self.numbers, self._links = numbers, links
+        self._sum = rows.sum(dim=0)
+
+    @property
+    def mean(self) -> Tensor:
+        """(P,) of the members' networks."""
+        return self._sum / len(self.numbers)
+
+    @property
+    def outside(self) -> Tensor:
+        """The numbers of all other agents."""
+        every = everyone(self._links)
+        return every[~torch.isin(every, self.numbers)]
+
+    def add(self, numbers: Tensor, theta: Tensor) -> None:
+        """Ask those agents for their networks, which are among theta (A, P) where hosted here."""
+        coordinator = self._links.coordinator
+        coordinator.ask(numbers)
+        _, rows = coordinator.receive(theta, self._links.hosted(numbers))
+        self._sum += rows.sum(dim=0)
+        self.numbers = torch.cat([self.numbers, numbers]).sort().values
+
+
+class Distances:
+    """The squared distances (A,) from the reference, which the coordinator asks for once."""
+
+    def __init__(self, away: Tensor, links: Links) -> None:
+        self._away, self._links = away, links
+        self._known = torch.zeros(0, dtype=torch.float64)
+
+    def of(self, numbers: Tensor) -> Tensor:
+        """Those agents' distances (k,)."""
+        if not len(self._known):
+            coordinator = self._links.coordinator
+            coordinator.ask(numbers)
+            senders, values = coordinator.collect(self._away, self._links.hosted(numbers))
+            self._known = torch.zeros(self._links.total, dtype=torch.float64)
+            self._known[senders] = values.double()
+        return self._known[numbers]
+
+
+def _squared(rows: Tensor) -> Tensor:
+    """The squared norms of rows (A, P), or of one."""
+    return rows.square().sum(dim=-1)

@@ -1,0 +1,159 @@
+"""Tasks whose data are a stream, which may drift from one concept to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch.nn.functional import nll_loss
+
+from .. import data as sources
+from ..data import Stream, drift, graphical_models
+from ..data.drift import Change, Drift
+from ..data.streams import dealt, generated
+from ..errors import nearest
+from .images import Model, accuracy, network_for, normalized, raw_bytes
+from .models import mlp
+from .supervised import Task
+
+
+def image_stream(
+    source: str,
+    agents: int = 100,
+    batch_size: int | Sequence[int] = 10,
+    pool: Literal["all", "train"] = "all",
+    model: str | Model | None = None,
+    drift: Literal["labels", "rotation", "classes"] | None = None,
+    drift_rounds: Sequence[int] | None = None,
+    drift_probability: float = 0.0,
+    degrees: float = 90.0,
+    first_classes: int = 2,
+    more_classes: int = 1,
+    seed: int = 0,
+    **options: Any,
+) -> Task:
+    """Images dealt to the agents anew every epoch: each predicts a class, then learns it.
+
+    Args:
+        source: "digits", "mnist", "fashion_mnist", "cifar10" or "cifar100".
+        agents: how many agents share the images.
+        batch_size: how many images an agent sees at a time: for all, or one per agent.
+        pool: "all" deals training and test images together; "train" deals the training images and
+            evaluates on the test images, as the concept shows them.
+        model: as of `images`.
+        drift: what a new concept is: "labels" permuted, a "rotation" by ``degrees``, or
+            ``more_classes`` besides the ``first_classes``.
+        drift_rounds: the rounds in which a new concept begins, counted from 0.
+        drift_probability: or the probability with which it begins in any round.
+        degrees, first_classes, more_classes: as said at ``drift``.
+        seed: not used: the stream follows the seed of the run.
+        options: further arguments of `peerlearn.Task`.
+    """
+    if pool not in ("all", "train"):
+        raise ValueError(f"pool is {pool!r}; {nearest(str(pool), ['all', 'train'])}")
+    found = sources.load(source)
+    inputs, targets = normalized(source, found.train_inputs), found.train_targets
+    held_out = normalized(source, found.test_inputs), found.test_targets
+    if pool == "all":
+        inputs, targets = torch.cat([inputs, held_out[0]]), torch.cat([targets, held_out[1]])
+    when = _drift(drift_rounds, drift_probability, needed=drift is not None)
+    change = _change(drift, found.classes, degrees, first_classes, more_classes)
+    network, described = network_for(source, model, found)
+    images = dealt(
+        (inputs, targets), agents, test=None if pool == "all" else held_out, drift=when,
+        change=change, sample_bytes=raw_bytes(inputs),
+    )  # fmt: skip
+    details = {"model": described, "pool": pool}
+    return _classification(images, f"{source}_stream", network, batch_size, details, options)
+
+
+def digits_stream(agents: int = 10, batch_size: int | Sequence[int] = 5, **options: Any) -> Task:
+    """The 1,797 digits of scikit-learn as a stream, dealt anew each epoch; see `image_stream`."""
+    return image_stream("digits", agents, batch_size, **options)
+
+
+def mnist_stream(agents: int = 100, batch_size: int | Sequence[int] = 10, **options: Any) -> Task:
+    """MNIST's 70,000 digits as a stream, dealt anew each epoch; options as `image_stream`."""
+    return image_stream("mnist", agents, batch_size, **options)
+
+
+def graphical(
+    agents: int = 100,
+    batch_size: int | Sequence[int] = 1,
+    hidden: int = 20,
+    observed: int = 5,
+    drift_probability: float = 0.001,
+    drift_rounds: Sequence[int] | None = None,
+    widths: Sequence[int] = (64,),
+    test_size: int = 1000,
+    seed: int = 0,
+    **options: Any,
+) -> Task:
+    """A stream of random graphical models, a new one at every drift (Kamp et al. 2018, Figure 5).
+
+    Args:
+        agents: how many agents draw samples.
+        batch_size: how many an agent sees at a time: for all, or one per agent.
+        hidden, observed: the sizes of the model; see `peerlearn.data.graphical_models`.
+        drift_probability: with which a new model is drawn in any round.
+        drift_rounds: or the rounds in which one is drawn, counted from 0.
+        widths: of the hidden layers of the network that learns.
+        test_size: so many samples of the current model are what networks are evaluated on.
+        seed: of the models; what is drawn from them, and when they change, follows the run's.
+        options: further arguments of `peerlearn.Task`.
+    """
+    models = graphical_models(hidden, observed, seed)
+    probability = 0.0 if drift_rounds else drift_probability
+    when = _drift(drift_rounds, probability, needed=False)
+    samples = generated(
+        models, agents, drift=when, test_size=test_size, sample_bytes=models.sample_bytes
+    )
+    network = partial(mlp, hidden * observed, tuple(widths), 2)
+    details = {"model": "mlp", "widths": [int(w) for w in widths]}
+    return _classification(samples, "graphical", network, batch_size, details, options)
+
+
+def _classification(
+    stream: Stream,
+    name: str,
+    model: Model,
+    batch_size: int | Sequence[int],
+    details: dict[str, Any],
+    options: dict[str, Any],
+) -> Task:
+    """Classes with the log-probabilities of a network, learned from a stream."""
+    settings = {"measures": {"accuracy": accuracy}, **options}
+    return Task(
+        model=model, loss=nll_loss, data=stream, batch_size=batch_size, name=name, details=details,
+        **settings,
+    )  # fmt: skip
+
+
+def _drift(rounds: Sequence[int] | None, probability: float, needed: bool) -> Drift:
+    """When concepts change: in the rounds given, or at random.
+
+    Raises:
+        ValueError: which of the two arguments is wrong, or that one is missing.
+    """
+    if rounds and probability:
+        raise ValueError("drift_rounds and drift_probability are both given; leave one out")
+    if needed and not rounds and not probability:
+        raise ValueError("drift has no time to come; give drift_rounds or drift_probability")
+    name = "drift_rounds" if rounds else "drift_probability"
+    try:
+        return drift.at(rounds) if rounds else drift.random(probability)
+    except ValueError as error:
+        raise ValueError(f"{name} cannot be: {error}") from error
+
+
+def _change(name: str | None, classes: int, degrees: float, first: int, more: int) -> Change:
+    if name is not None and name not in drift.CHANGES:
+        raise ValueError(f"drift is {name!r}; {nearest(str(name), drift.CHANGES)}")
+    made = {
+        "labels": lambda: drift.labels(classes),
+        "rotation": lambda: drift.rotation(degrees),
+        "classes": lambda: drift.classes(first, more),
+    }
+    return Change() if name is None else made[name]()
