@@ -13,6 +13,7 @@ import platform
 import sys
 from pathlib import Path
 
+import averaging
 import memory
 import peers
 import torch
@@ -20,6 +21,7 @@ from cases import NETWORKS, Case, all_cases, methods, session
 from speed import Timing, measure, seconds
 
 from peerlearn import tasks
+from peerlearn.data import MissingData
 from peerlearn.engines.memory import keep_freed_memory
 from peerlearn.errors import PeerlearnError
 
@@ -41,6 +43,7 @@ def main() -> None:
         "speed": speed_table(timings),
         "growth": growth_table(timings),
         "memory": memory_table(),
+        "averaging": averaging_table(2.0 if options.quick else 30.0),
         "mnist": [mnist_sentence(200 if options.quick else MNIST_ROUNDS)],
     }
     if options.peers:
@@ -117,6 +120,16 @@ def memory_table() -> list[str]:
     return lines
 
 
+def averaging_table(budget_s: float) -> list[str]:
+    alone_ms, found = averaging.measure(budget_s)
+    head = row(["method", "a round, ms", "over no averaging", "bound", "met"])
+    lines = [head, rule(head), row(["no averaging", f"{alone_ms:.1f}", "1.00", "", ""])]
+    for a in found:
+        met = "yes" if a.met else "**no**"
+        lines.append(row([a.method, f"{a.round_ms:.1f}", f"{a.ratio:.2f}", averaging.BOUND, met]))
+    return lines
+
+
 def peer_table(rows: list[peers.Row]) -> list[str]:
     head = row(["project", "version", "ms per agent and gradient", "method"])
     shown = [(n, v, "-" if ms is None else f"{ms:.2f}", remark) for n, v, ms, remark in rows]
@@ -127,7 +140,7 @@ def mnist_sentence(rounds: int) -> str:
     """DiNNO on MNIST: 10 agents, a digit each, on a cycle, batch 64."""
     try:
         task = tasks.mnist(10)
-    except (PeerlearnError, OSError) as error:
+    except (PeerlearnError, MissingData, OSError) as error:
         return f"MNIST was not measured: {error}"
     run = session(task, methods()["DiNNO"][0], rounds)
     took = seconds(lambda: [run._round() for _ in range(rounds)])

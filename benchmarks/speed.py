@@ -46,12 +46,12 @@ def measure(case: Case, budget_s: float) -> Timing:
     repetition gives its own ratios, against the bare gradients measured just before.
     """
     task = NETWORKS[case.network].task(case.agents, case.batch)
-    way, bare = _fastest_bare(task, case.batch)
+    way, bare = fastest_bare(task, case.batch)
     gradients = SAMPLES // case.batch
-    blocks = {"bare": _repeated(bare, gradients)}
+    blocks = {"bare": repeated(bare, gradients)}
     for name, (algorithm, steps) in methods().items():
-        blocks[name] = _repeated(session(task, algorithm)._round, gradients // steps)
-    times = _interleaved(blocks, budget_s)
+        blocks[name] = repeated(session(task, algorithm)._round, gradients // steps)
+    times = interleaved(blocks, budget_s)
     steps = {name: s for name, (_, s) in methods().items()}
     ratios = {
         name: median(t / b for t, b in zip(times[name], times["bare"], strict=True))
@@ -61,7 +61,7 @@ def measure(case: Case, budget_s: float) -> Timing:
     return Timing(case, way, 1e3 * median(times["bare"]) / gradients, rounds, ratios)
 
 
-def _fastest_bare(task: Task, batch: int) -> tuple[str, Callable[[], object]]:
+def fastest_bare(task: Task, batch: int) -> tuple[str, Callable[[], object]]:
     """The gradients of all agents on batches that lie ready, by the faster of loop and vmap."""
     torch.manual_seed(0)
     module = task.models(0)[0]
@@ -70,12 +70,12 @@ def _fastest_bare(task: Task, batch: int) -> tuple[str, Callable[[], object]]:
     inputs, targets = (torch.stack([d[i][:batch] for d in task.data]) for i in (0, 1))
     ways = [kind(module, task.loss, layout) for kind in (LoopGradient, VmapGradient)]
     calls = {w.name: lambda w=w: w(theta, inputs, targets) for w in ways}
-    times = _interleaved(calls, budget_s=1.0)
+    times = interleaved(calls, budget_s=1.0)
     name = min(calls, key=lambda n: min(times[n]))
     return name, calls[name]
 
 
-def _repeated(call: Callable[[], object], count: int) -> Callable[[], object]:
+def repeated(call: Callable[[], object], count: int) -> Callable[[], object]:
     def block() -> None:
         for _ in range(count):
             call()
@@ -83,9 +83,7 @@ def _repeated(call: Callable[[], object], count: int) -> Callable[[], object]:
     return block
 
 
-def _interleaved(
-    blocks: dict[str, Callable[[], object]], budget_s: float
-) -> dict[str, list[float]]:
+def interleaved(blocks: dict[str, Callable[[], object]], budget_s: float) -> dict[str, list[float]]:
     """name -> seconds of each repetition, after one to warm up, in which memory grows."""
     times: dict[str, list[float]] = {name: [] for name in blocks}
     for block in blocks.values():

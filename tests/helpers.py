@@ -120,6 +120,8 @@ def same_history(first: pl.Run, second: pl.Run) -> None:
     assert first.history.keys() == second.history.keys()
     for name, values in first.history.items():
         np.testing.assert_array_equal(values, second.history[name], err_msg=name)
+    for name, values in first.record.team.items():
+        np.testing.assert_array_equal(values, second.record.team[name], err_msg=name)
 
 
 def recorded(folder: Path) -> dict[str, Any]:

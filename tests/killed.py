@@ -22,7 +22,15 @@ ROUNDS, KILLS = 30, 5
 CASES: dict[str, pl.Algorithm] = {
     "dsgt": pl.DSGT(),
     "dinno": pl.DiNNO(persistent=True, lr=pl.schedules.log(0.01, 0.001)),
+    "dynamic": pl.DynamicAveraging(delta=0.001, period=1, optimizer="adam", lr=0.01),
 }
+
+
+def task(case: str) -> pl.Task:
+    """For the last case a stream that drifts."""
+    if case == "dynamic":
+        return pl.tasks.digits_stream(4, drift="labels", drift_probability=0.1)
+    return classification(model=with_everything, buffers="mixed")
 
 
 def train(case: str, folder: Path, told: int | None = None) -> pl.Run:
@@ -34,7 +42,7 @@ def train(case: str, folder: Path, told: int | None = None) -> pl.Run:
             time.sleep(0.005)
 
     return pl.train(
-        classification(model=with_everything, buffers="mixed"), CASES[case],
+        task(case), CASES[case],
         pl.graphs.link_failures(pl.graphs.cycle(4), p=0.2, seed=1), rounds=ROUNDS, out=folder,
         evaluate_every=4, checkpoint_every=3, resume=True, device="cpu", on_round=tell,
     )  # fmt: skip

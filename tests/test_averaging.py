@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from helpers import classification, hosted, line_fit, samples
+from helpers import classification, hosted, line_fit, samples, with_batch_norm
 from torch import nn
 from torch.nn.functional import mse_loss
 
@@ -80,6 +80,8 @@ def test_serial_learning_sends_the_raw_data():
     raw = 8 * (DIMENSION**2 + DIMENSION)
     assert found.final["bytes_sent"].tolist() == [raw] * AGENTS
     assert found.record.team["communication"][-1] == raw * AGENTS
+    assert found.record.team["coordinator_bytes_received"][-1] == raw * AGENTS
+    assert found.record.team["coordinator_messages_received"][-1] == AGENTS
 
 
 # --- what is computed -----------------------------------------------------------------------------
@@ -144,6 +146,19 @@ def test_the_unselected_idle_and_wait_for_the_global_network():
     assert any(not torch.equal(v, before[n]) for n, v in team.learner.state().items())
 
 
+def test_the_global_network_has_its_buffers_with_it():
+    task = classification(model=with_batch_norm, buffers="mixed", batch_size=2)
+    method = pl.FedAvg(fraction=0.5, local_steps=3)
+    team = Team(method, task)
+    first = team.learner.buffers[0].clone()
+    team.round(0)
+    buffers = team.learner.buffers
+    assert (buffers == buffers[0]).all()
+    assert not torch.equal(buffers[0], first)
+    traffic = team.engine.traffic  # of two agents: network and buffers down, and both up again
+    assert (traffic.messages_received.sum(), traffic.messages_sent.sum()) == (4, 4)
+
+
 def test_the_unselected_who_train_keep_their_own_networks():
     team = Team(pl.FedAvg(fraction=0.5, unselected="train"), classification())
     theta = team.round(0).theta
@@ -181,8 +196,9 @@ def test_periodic_averages_leave_moments_alone():
     same(one.theta, other.theta.mean(dim=0).expand_as(one.theta))
 
 
-def test_networks_that_start_alike_have_exactly_their_network_in_common():
-    theta = torch.rand(1, 7).expand(10, 7).contiguous()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_networks_that_start_alike_have_exactly_their_network_in_common(dtype):
+    theta = torch.rand(1, 7, dtype=dtype).expand(10, 7).contiguous()
     links = StackedEngine(10, metropolis).links(-1, None)
     assert torch.equal(common(theta, links), theta[0])
 

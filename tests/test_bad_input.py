@@ -170,7 +170,7 @@ TASKS = {
     "no module": ({"model": lambda: 3}, ["model gave a int, expected a torch.nn.Module"]),
     "failing model": ({"model": nn.Linear}, ["the model could not be made", "TypeError"]),
     "text for a rate": ({"rates": {"0": "fast"}}, ["rate of '0' is 'fast', expected a number"]),
-    "batch sizes": ({"batch_size": [2, 3]}, ["2 batch sizes for 4 agents"]),
+    "batch sizes": ({"batch_size": [2, 3]}, ["batch_size has 2 entries for 4 agents"]),
     "test sets": ({"test": [samples(3)] * 3}, ["3 test sets for 4 agents"]),
     "empty test set": ({"test": samples(0)}, ["a test set is empty"]),
     "models": ({"model": [network(), network()]}, ["2 models for 4 agents"]),

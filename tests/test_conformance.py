@@ -12,7 +12,7 @@ from torch import Tensor
 
 import peerlearn as pl
 from peerlearn import schedules
-from peerlearn.algorithm import Algorithm, Shared, ThetaState
+from peerlearn.algorithm import Algorithm, Needs, Shared, ThetaState
 from peerlearn.algorithms import ALGORITHMS
 from peerlearn.testing import InMemoryEngine, check_algorithm, run_alone
 
@@ -316,6 +316,15 @@ def test_mixed_buffers_travel_between_agents_who_live_alone(method):
         loss=torch.nn.functional.mse_loss, data=data, batch_size=3, buffers="mixed",
     )  # fmt: skip
     check_algorithm(method, tasks=[task])
+
+
+@pytest.mark.parametrize("kind", [k for k in ALGORITHMS if not k.needs & Needs.MINIMIZE])
+def test_every_method_keeps_the_contract_on_a_stream(kind):
+    stream = pl.tasks.digits_stream(
+        agents=4, batch_size=[3, 1, 2, 3], drift="labels", drift_rounds=[1], gradients="loop",
+        initial_spread=0.5,
+    )  # fmt: skip
+    check_algorithm(kind(), tasks=[stream], rounds=2)
 
 
 def test_an_error_in_one_agent_stops_all():

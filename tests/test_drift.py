@@ -57,7 +57,7 @@ def test_probabilities_outside_0_and_1_are_refused(probability):
 
 @pytest.mark.parametrize("when", [[0], [3, 2], [2, 2], [1.5], [True]])
 def test_rounds_that_cannot_be_are_refused(when):
-    with pytest.raises(ValueError, match="expected whole numbers of at least 1, ascending"):
+    with pytest.raises(ValueError, match="a list of whole numbers of at least 1, ascending"):
         drift.at(when)
 
 
@@ -135,6 +135,8 @@ def test_classes_appear():
             "no class",
         ),
         (lambda: drift.classes(0), "first is 0, expected a whole number of at least 1"),
+        (lambda: drift.rotation(float("nan")), "degrees is nan, expected a finite number"),
+        (lambda: drift.rotation("45"), "degrees is '45', expected a finite number"),
         (lambda: drift.labels(1), "classes is 1, expected a whole number of at least 2"),
         (lambda: finite([samples(9)], change=drift.classes()), "deal the data instead"),
     ],
@@ -228,6 +230,15 @@ BAD = {
         {"drift": "labels", "drift_probability": 1.5}, "drift_probability cannot be: .* is 1.5",
     ),
     "rounds": ({"drift": "labels", "drift_rounds": [0]}, "drift_rounds cannot be: "),
+    "one round": ({"drift": "labels", "drift_rounds": 5}, "drift_rounds cannot be: .* are 5, exp"),
+    "no kind": ({"drift_rounds": [3]}, "drift_rounds is given, but not what changes"),
+    "no kind, at random": ({"drift_probability": 0.1}, "drift_probability is given, but not what"),
+    "first": (
+        {"drift": "classes", "drift_rounds": [3], "first_classes": 0}, "first_classes is 0, exp",
+    ),
+    "more": (
+        {"drift": "classes", "drift_rounds": [3], "more_classes": 0}, "more_classes is 0, exp",
+    ),
     "name": ({"drift": "label", "drift_rounds": [3]}, "drift is 'label'; did you mean 'labels'"),
     "pool": ({"pool": "tests"}, "pool is 'tests'"),
     "model": ({"model": "cnn"}, "unknown model 'cnn'"),
@@ -238,6 +249,25 @@ BAD = {
 def test_tasks_that_cannot_be(options, words):
     with pytest.raises(ValueError, match=words):
         pl.tasks.digits_stream(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"drift_rounds": [3], "drift_probability": 0.5}, "are both given"),
+        ({"widths": [0]}, "each of widths is 0, expected a whole number"),
+        ({"test_size": 0}, "test_size is 0, expected a whole number"),
+    ],
+)
+def test_graphical_models_that_cannot_be(options, words):
+    with pytest.raises(ValueError, match=words):
+        pl.tasks.graphical(**options)
+
+
+def test_graphical_models_drift_at_random_unless_told_when():
+    assert pl.tasks.graphical().data.drift == drift.random(0.001)
+    assert pl.tasks.graphical(drift_probability=0.0).drifts(0, 9999) == []
+    assert pl.tasks.graphical(drift_rounds=[7]).drifts(0, 9999) == [7]
 
 
 def test_the_networks_are_as_large_as_published():
@@ -270,6 +300,26 @@ def test_experiment_files_name_them(name, tmp_path):
     path.write_text(path.read_text().replace("agents = 3", 'agents = 3\npartition = "iid"'))
     with pytest.raises(ValueError, match=r"task.partition: unknown key"):
         load(path)
+
+
+MISTAKES = {
+    "past the end": ("drift_rounds = [3, 9]", "task.drift: the drift in round 9 is past the end"),
+    "round 0": ("drift_rounds = [0]", "task.drift_rounds: drift_rounds cannot be"),
+    "a text": ('drift_rounds = "3"', "task.drift_rounds: got '3'"),
+    "rates": ("drift_rounds = [3]\nbatch_size = [1, 2]", "task.batch_size: batch_size has 2 entr"),
+}
+
+
+@pytest.mark.parametrize(("line", "words"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_in_an_experiment_file_is_said_once_and_at_its_key(line, words, tmp_path):
+    path = tmp_path / "stream.toml"
+    path.write_text(
+        'name = "stream"\nrounds = 8\n[task]\nname = "digits_stream"\nagents = 3\n'
+        f'drift = "labels"\n{line}\n[[algorithms]]\nname = "FedAvg"\n'
+    )
+    with pytest.raises(ValueError, match=words) as caught:
+        load(path)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_the_drifts_of_a_run_are_in_its_record(tmp_path):

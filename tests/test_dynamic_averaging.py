@@ -252,8 +252,8 @@ def test_a_strategy_must_add_agents_from_outside(added):
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"delta": 0.0}, "delta is 0, expected a positive number"),
-        ({"delta": -1.0}, "delta is -1.0"),
+        ({"delta": 0.0}, "delta is 0.0, expected a positive number"),
+        ({"delta": -1.0}, "delta is -1.0, expected a positive number"),
         ({"delta": float("nan")}, "delta is nan"),
         ({"period": 0}, "period is 0, expected at least 1"),
         ({"augment": "farthes"}, "augment is 'farthes'.*farthest"),

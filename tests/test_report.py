@@ -22,7 +22,8 @@ import peerlearn as pl
 from peerlearn.record import FILE_NAME, Record, from_lines, read_all
 from peerlearn.report import Number, build, style, summarize, summary_table
 from peerlearn.report.figures import curve, draw
-from peerlearn.report.table import cells, grouped, over_seeds, show
+from peerlearn.report.measures import leading, measured
+from peerlearn.report.table import NOTHING, cells, grouped, narrow, over_seeds, show
 
 NAUGHTY = '_<script>alert("1")</script> & $x_1$ {{ 7 * 7 }} <b>'
 # method -> (where its accuracy goes, how fast, how far its agents stay apart)
@@ -258,7 +259,7 @@ def test_the_page_shows_the_numbers_of_the_table(runs: Path, page: str) -> None:
     rows, words = summarize(read_all(runs)), Outline(page).words
     assert [row.label for row in rows] == list(METHODS)
     for row in rows:
-        assert set(filter(None, cells(row).values())) <= set(words)
+        assert set(cells(row).values()) - {"", NOTHING} <= set(words)
 
 
 def test_seeds_give_mean_and_spread() -> None:
@@ -416,8 +417,8 @@ def test_the_table_fits_into_a_small_terminal() -> None:
     headings = 3
     assert len(text.splitlines()) <= len(METHODS) + headings + 2  # no row is broken
     for row in summarize(records):
-        shown = list(cells(row).values())[:6]
-        assert all(cell.replace(" ± ", "±") in text for cell in shown)
+        shown = cells(row)
+        assert all(shown[heading].replace(" ± ", "±") in text for heading in narrow([shown]))
 
 
 @given(st.lists(st.lists(st.floats(-1e6, 1e6) | st.just(math.nan), min_size=3, max_size=3)))
@@ -463,6 +464,271 @@ def test_each_seed_is_a_thin_line() -> None:
     assert means == pytest.approx(np.array([r.history["accuracy"].mean(axis=1) for r in records]))
     assert np.asarray(thick.get_ydata()) == pytest.approx(means.mean(axis=0))
     assert "thin lines: each seed" in drawing.caption
+
+
+def streamed(method: str = "DSGD", seed: int = 0, drifts: tuple[int, ...] = (20, 40)) -> list[dict]:
+    """A run on a stream without a test set: agent i predicts 5 samples a round, i in 20 wrong.
+
+    Nobody loses anything before round 20, and each sample costs 2 + seed from then on.
+    """
+    start, *rest = lines(method, seed=seed, rounds=60, every=10)
+    for line in rest[:-1]:
+        k, measures = line["round"], line["measures"]
+        for name in ("accuracy", "loss", "train_accuracy"):
+            measures.pop(name, None)
+        sums = {
+            "predictions": np.full(10, 5.0 * k),
+            "cumulative_loss": np.full(10, 5.0 * max(0, k - 20) * (2 + seed)),
+            "cumulative_error": 5.0 * k * np.arange(10) / 20,
+        }
+        pooled = method == "Centralized"
+        measures |= {n: [v.sum()] if pooled else v.tolist() for n, v in sums.items()}
+        line["team"] = {"communication": sum(measures["bytes_sent"])}
+    return [start | {"drifts": list(drifts)}, *rest]
+
+
+def coordinated(run: list[dict], label: str) -> list[dict]:
+    """The same run, had its agents talked to a coordinator: half as much down as up."""
+    start, *rest = run
+    for line in rest[:-1]:
+        sent = sum(line["measures"]["bytes_sent"])
+        through = {"coordinator_bytes_sent": sent // 2, "coordinator_bytes_received": sent}
+        line["team"] = {"communication": sent + sent // 2, **through}
+    return [start | {"label": label, "graph": None}, *rest]
+
+
+def drawings(*runs: list[dict]) -> dict[str, style.Drawing]:
+    return {d.name: d for d in draw([from_lines(run) for run in runs])}
+
+
+def drawn_lines(drawing: style.Drawing, color: str) -> list[list[list[float]]]:
+    """[x values, y values] of all lines of that colour."""
+    found = [x for x in drawing.figure.axes[0].lines if x.get_color() == color]
+    return [[np.asarray(x.get_xdata()).tolist(), np.asarray(x.get_ydata()).tolist()] for x in found]
+
+
+def verticals(drawing: style.Drawing) -> list[float]:
+    return [x[0] for x, _ in drawn_lines(drawing, style.FAINT)]
+
+
+OVER_ROUNDS = {"rounds", "cumulative_loss", "consensus", "consensus_normalized"}
+
+
+def test_drifts_stand_in_every_figure_over_rounds() -> None:
+    drawn = drawings(streamed())
+    assert set(drawn) == OVER_ROUNDS | {"graph", "communication"}
+    for name in OVER_ROUNDS:
+        assert verticals(drawn[name]) == [20, 40]
+        assert "Vertical lines: concept drifts, after 20 and 40 rounds." in drawn[name].caption
+    assert not verticals(drawn["communication"])
+    assert "Vertical" not in drawn["communication"].caption
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected", "told"),
+    [
+        ((20, 61), (20, 61), [20], "after 20 rounds."),  # the run ends after 60
+        ((20,), (30, 50), [20, 30, 50], "3 in all, not the same in every run."),
+        (tuple(range(1, 9)), tuple(range(1, 9)), [*range(1, 9)], "8 in all."),
+    ],
+)
+def test_drifts_in_words(first: tuple, second: tuple, expected: list, told: str) -> None:
+    drawn = drawings(streamed(drifts=first), streamed(seed=1, drifts=second))["rounds"]
+    assert verticals(drawn) == expected
+    assert f"Vertical lines: concept drifts, {told}" in drawn.caption
+
+
+def test_without_a_drift_there_is_no_line_and_no_word() -> None:
+    for drawn in (drawings(lines(rounds=40)), drawings(streamed(drifts=()))):
+        assert not any("drift" in d.caption for d in drawn.values())
+        assert not any(verticals(d) for name, d in drawn.items() if name != "graph")
+
+
+def test_cumulative_loss_is_summed_over_agents_and_averaged_over_seeds() -> None:
+    drawn = drawings(streamed(), streamed(seed=1))
+    grown = np.maximum(0, np.arange(0, 61, 10) - 20) * 5 * 10
+    *seeds, (rounds, mean) = drawn_lines(drawn["cumulative_loss"], style.color(0))
+    assert rounds == [0, 10, 20, 30, 40, 50, 60]
+    assert [y for _, y in seeds] == [(2 * grown).tolist(), (3 * grown).tolist()]
+    assert mean == (2.5 * grown).tolist()
+
+
+def test_cumulative_loss_against_what_the_team_has_sent() -> None:
+    """The same of both ends: C(T, m) below, and a dashed line for who sends nothing."""
+    drawn = drawings(streamed(), streamed("Isolated"))["communication"]
+    ((sent, loss),) = drawn_lines(drawn, style.color(0))
+    a_round = 10 * 4810 * 4 * 2
+    assert sent == [a_round * k for k in (10, 20, 30, 40, 50, 60)]
+    assert loss == [0, 0, 1000, 2000, 3000, 4000]
+    ((_, reference),) = drawn_lines(drawn, style.color(1))
+    assert reference == [4000, 4000]
+    assert "Dashed, to compare with: the last value of Isolated" in drawn.caption
+    assert drawn.figure.axes[0].get_xscale() == "log"
+
+
+def test_the_table_of_a_stream() -> None:
+    rows = summarize([from_lines(streamed(m)) for m in ("DSGD", "Centralized")])
+    for row in rows:
+        assert row.measure == "error_rate"
+        assert row.mean == pytest.approx((0.225, None), nan_ok=False)
+        assert row.cumulative_loss == (4000, None)
+        assert row.wrong == pytest.approx((0.225, None))
+        assert cells(row)["coordinator: sent / received"] == NOTHING
+    assert rows[0].best == (0, None)
+    assert rows[0].worst == pytest.approx((0.45, None))
+    assert rows[0].communication == (10 * 4810 * 4 * 2 * 60, None)
+    assert cells(rows[0])["communication"] == "23.1 MB"
+    assert cells(rows[0])["cumulative loss"] == "4,000"
+    text = printed([from_lines(streamed())], width=80, full=False)
+    assert "4,000" in text
+    assert "23.1 MB" in text
+
+
+def test_the_share_of_wrong_predictions_is_of_all_of_them() -> None:
+    """Agents that predict more count more; beside an accuracy it has a column of its own."""
+    run = lines(rounds=20)
+    sums = {"predictions": [100, *[10] * 9], "cumulative_error": [50, *[0] * 9]}
+    run[-2]["measures"] |= sums | {"cumulative_loss": [1.0] * 10}
+    (row,) = summarize([from_lines(run)])
+    assert row.measure == "accuracy"
+    assert row.wrong == pytest.approx((50 / 190, None))
+    assert cells(row)["wrong predictions"] == "26.3\u00a0%"
+
+
+def test_recent_errors_are_those_since_the_evaluation_before() -> None:
+    run = streamed()
+    for line, wrong in zip(run[1:-1], (0, 5, 5, 30, 30, 30, 55), strict=True):
+        line["measures"]["cumulative_error"] = [wrong] * 10
+    recent = measured(from_lines(run), "recent_error_rate")
+    assert recent[1:, 0] == pytest.approx([0.1, 0, 0.5, 0, 0, 0.5])
+    assert np.isnan(recent[0]).all()  # nothing was predicted before the start
+    drawn = drawings(run)["rounds"]
+    assert drawn.title == "Recent error rate against rounds"
+    assert "At the end: DSGD 50.0\u00a0%." in drawn.caption
+
+
+def test_a_stream_without_classes_is_judged_by_its_loss() -> None:
+    run = streamed()
+    for line in run[1:-1]:
+        del line["measures"]["cumulative_error"]
+    (row,) = summarize([from_lines(run)])
+    assert (row.measure, row.wrong) == ("loss_per_prediction", None)
+    assert row.mean == pytest.approx((400 / 300, None))
+    assert drawings(run)["rounds"].title == "Recent loss per prediction against rounds"
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["cumulative_loss", "cumulative_error", "accuracy", "loss"], "accuracy"),
+        (["predictions", "cumulative_loss", "cumulative_error", "loss"], "loss"),
+        (["predictions", "cumulative_loss", "cumulative_error", "bytes_sent"], "error_rate"),
+        (["predictions", "cumulative_loss", "bytes_sent"], "loss_per_prediction"),
+        (["bytes_sent"], "loss"),
+    ],
+)
+def test_the_main_measure(names: list[str], expected: str) -> None:
+    assert leading(names) == expected
+
+
+def test_agents_that_predicted_nothing_have_no_error_rate(tmp_path: Path) -> None:
+    run = streamed()
+    for line in run[1:-1]:
+        for name in ("predictions", "cumulative_loss", "cumulative_error"):
+            line["measures"][name][0] = 0
+    (row,) = summarize([from_lines(run)])
+    assert row.mean == pytest.approx((0.25, None))
+    assert row.remarks == ("1 of 10 without a finite error rate at the end",)
+    assert "nan" not in {text.lower() for text in outline(write(tmp_path, run)).words}
+
+
+def test_a_coordinator_is_named_and_no_graph_is_drawn(tmp_path: Path) -> None:
+    run = coordinated(streamed(), "FedAvg")
+    drawn = drawings(run, streamed("Centralized"))
+    assert set(drawn) == {"rounds", "cumulative_loss", "communication", "consensus",
+                          "consensus_normalized"}  # fmt: skip
+    seen = outline(write(tmp_path, run, streamed("Centralized")))
+    (summary,) = [x for x in seen.words if x.startswith("Ten agents")]
+    assert summary.startswith("Ten agents with a coordinator, digits")
+    assert "graph" not in summary.split(".")[0]
+    place = seen.words.index("Graph")
+    assert [x for x in seen.words[place:] if x][1:3] == ["name", "coordinator"]
+    (row, _) = summarize([from_lines(run), from_lines(streamed("Centralized"))])
+    assert cells(row)["coordinator: sent / received"] == "11.5 MB / 23.1 MB"
+    assert cells(row)["communication"] == "34.6 MB"
+
+
+def test_a_graph_that_a_coordinator_makes_useless_is_not_drawn() -> None:
+    run = coordinated(streamed(), "FedAvg")
+    run[0]["graph"] = lines()[0]["graph"]
+    assert "graph" not in drawings(run)
+
+
+def test_graph_and_coordinator_side_by_side(tmp_path: Path) -> None:
+    seen = outline(write(tmp_path, coordinated(streamed(), "FedAvg"), streamed()))
+    assert any(
+        x.startswith("Ten agents on a cycle graph or with a coordinator") for x in seen.words
+    )
+    assert "The graph: cycle" in seen.words
+
+
+def test_unequal_rounds_are_told() -> None:
+    """Who takes several steps in a round has seen more data by the same round."""
+    more = coordinated(streamed(), "FedAvg")
+    for line in more[1:-1]:
+        for name in ("predictions", "gradient_evaluations"):
+            line["measures"][name] = [2.5 * v for v in line["measures"][name]]
+    drawn = drawings(streamed(), streamed("Isolated"), more)
+    work = "Gradients in a round, mean over the agents: DSGD and Isolated 2; FedAvg 5."
+    assert work in drawn["rounds"].caption
+    seen = "Samples predicted by the team: DSGD and Isolated 3,000; FedAvg 7,500."
+    assert seen in drawn["cumulative_loss"].caption
+    alike = drawings(streamed(), streamed("Isolated"))
+    assert "Gradients in a round" not in alike["rounds"].caption
+    assert "Samples predicted" not in alike["cumulative_loss"].caption
+
+
+def test_raw_data_of_a_stream_are_no_talk(tmp_path: Path) -> None:
+    """Serial learning collects data all the time, and still nobody hears of anybody."""
+    serial = streamed("Centralized")
+    for line in serial[1:-1]:
+        line["measures"]["messages_sent"] = [line["round"]] * 10
+        line["measures"]["messages_received"] = [0] * 10
+        line["measures"]["cumulative_error"] = [0]
+        line["team"]["coordinator_bytes_received"] = 100 * line["round"]
+    assert cells(summarize([from_lines(serial)])[0])["coordinator: sent / received"] == (
+        "0 bytes / 6.0 kB"
+    )
+    seen = outline(write(tmp_path, serial, streamed()))
+    assert any("Mean error rate: DSGD" in x for x in seen.words)
+    assert not any("with a coordinator" in x for x in seen.words)
+
+
+@pytest.mark.parametrize("pool", ["all", "train"])
+def test_a_real_stream(pool: str, tmp_path: Path) -> None:
+    """One row, a team with a graph and a team with a coordinator on the same page."""
+    task = pl.tasks.digits_stream(
+        4, pool=pool, drift="labels", drift_rounds=[6], gradients="loop"
+    )  # fmt: skip
+    methods = (pl.Serial(), pl.Isolated(), pl.DSGD(), pl.FedAvg(), pl.DynamicAveraging())
+    for method in methods:
+        graph = pl.graphs.cycle(4) if method.communicates else None
+        pl.train(task, method, graph, rounds=12, evaluate_every=3, out=tmp_path / method.name)
+    records = read_all(tmp_path)
+    for row, record in zip(summarize(records), records, strict=True):
+        assert row.measure == ("error_rate" if pool == "all" else "accuracy")
+        assert row.cumulative_loss
+        assert row.cumulative_loss.mean == pytest.approx(record.final["cumulative_loss"].sum())
+        assert row.communication == (record.team["communication"][-1], None)
+        answered = row.coordinator_sent is not None and row.coordinator_sent.mean > 0
+        assert answered == (row.label in ("FedAvg", "DynamicAveraging"))
+    seen = outline(tmp_path)
+    assert "Four agents on a cycle graph or with a coordinator" in " ".join(seen.words)
+    assert {
+        "Cumulative loss against rounds",
+        "Cumulative loss against communication of the team",
+    } <= {*seen.words}
+    assert all(verticals(d) == [6] for d in draw(records) if d.name in OVER_ROUNDS)
 
 
 def test_without_a_test_set_the_training_data_are_the_measure(tmp_path: Path) -> None:

@@ -87,8 +87,16 @@ def made_up(
     seed: int = 0, level: float = 0.9, lost_in: int | None = None, **stop: str
 ) -> record.Record:
     """A run of two agents at ``level``, one percent apart on either side; it may diverge."""
-    evaluation = {"measures": {"accuracy": [level - 0.01, level + 0.01]}, "seconds": {"total": 1.0}}
-    lines = [{"kind": "start", "schema": 1, "label": "made up", "seed": seed, "rounds": 40}]
+    measures = {
+        "accuracy": [level - 0.01, level + 0.01], "predictions": [100, 100],
+        "cumulative_loss": [200 - 100 * level, 200.0], "cumulative_error": [5, 6],
+    }  # fmt: skip
+    team = {"communication": 1000 * (1 + seed)}
+    evaluation = {"measures": measures, "team": team, "seconds": {"total": 1.0}}
+    what = {"agents": 2, "parameters": 10, "settings": {"delta": 0.5}}
+    lines: list[dict[str, Any]] = [
+        {"kind": "start", "schema": 1, "label": "made up", "seed": seed, "rounds": 40, **what}
+    ]
     lines += [{"kind": "evaluation", "round": k, **evaluation} for k in (0, 20)]
     if lost_in is None:
         return record.from_lines([*lines, {"kind": "end", "round": 40}])

@@ -210,7 +210,7 @@ def killed(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("case", ["dsgt", "dinno"])
+@pytest.mark.parametrize("case", ["dsgt", "dinno", "dynamic"])
 def test_a_run_killed_at_random_moments_gives_the_same_numbers(case, killed):
     struck, whole = killed / case / "killed", killed / case / "whole"
     assert any(e["kind"] == "resume" for e in pl.record.read(struck).events)

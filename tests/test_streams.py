@@ -104,8 +104,7 @@ def test_agents_draw_different_samples():
     assert len({tuple(row.flatten().tolist()) for row in inputs}) == AGENTS
 
 
-@pytest.mark.parametrize("kind", STREAMS)
-def test_a_generated_sample_is_as_the_concept_has_it(kind):
+def test_a_generated_sample_is_as_the_concept_has_it():
     stream = made("generated", drift=drift.at([5]))
     early, late = (take(stream, [0], [0], 3, round=r)[0] for r in (4, 5))
     assert float(early.max()) < 1
@@ -375,7 +374,8 @@ def test_first_networks_are_spread_around_the_common_one():
 
 PROBLEMS = {
     "no rates": ({"batch_size": None}, "batch_size is None, but a stream has no end"),
-    "rates": ({"batch_size": [1, 2, 3]}, "got 3 batch sizes for 4 agents"),
+    "rates": ({"batch_size": [1, 2, 3]}, "batch_size has 3 entries for 4 agents"),
+    "rates in an array": ({"batch_size": np.array(RATES)}, "batch_size is array([3, 1, 2, 3])"),
     "rate": ({"batch_size": [1, 2, 0, 1]}, "batch_size is [1, 2, 0, 1], expected a whole"),
     "tests": ({"test": [samples(3)] * 3}, "got 3 test sets for 4 agents"),
     "spread": ({"initial_spread": -1.0}, "initial_spread is -1.0, expected a finite number"),
@@ -401,6 +401,14 @@ def test_tasks_that_cannot_be(options, words):
         (lambda: finite([samples(2), numbered(2)]), "samples differ in shape or type"),
         (lambda: dealt((torch.ones(3, 1), torch.ones(2)), 1), "3 inputs and 2 targets"),
         (lambda: generated(lambda g, n, c: (np.ones(3), np.ones(n)), 2), "draw gave 3 inputs"),
+        (lambda: generated("noise", 2), "draw is 'noise', expected a function"),
+        (lambda: generated(lambda g, n, c: np.ones(n), 2), "draw gave a ndarray, expected"),
+        (lambda: generated(noise, 2, test_size=-1), "test_size is -1, expected a whole number"),
+        (lambda: generated(noise, 2, ahead=0), "ahead is 0, expected a whole number"),
+        (lambda: dealt(samples(3), 1, sample_bytes=0), "sample_bytes is 0, expected a whole"),
+        (lambda: dealt(samples(3), 1, drift=[3]), r"drift is \[3\], expected one such as drift.at"),
+        (lambda: dealt(samples(3), 1, change="labels"), "change is 'labels', expected one such"),
+        (lambda: finite(samples(3)), "dataset of agent 0 holds no pairs"),
         (lambda: graphical_models(hidden=0), "hidden is 0, expected a whole number"),
     ],
 )

@@ -11,6 +11,7 @@ rounds = 600
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from . import graphs
 from .algorithm import Algorithm
 from .algorithms import ALGORITHMS, ALIASES, find
-from .checks import find_device
+from .checks import find_device, stream_problems
 from .describe import settings_of
 from .engines import ENGINES
 from .errors import ConfigurationError, nearest, unknown
@@ -200,25 +201,34 @@ def _task(table: Any, seed: int) -> tuple[BaseTask | None, list[Problem]]:
     if name is None:
         return None, problems
     right, problems = checked(_task_model(name), table, "task")
-    task, found = _build_task({key: table[key] for key in right}, seed) if right else (None, [])
+    wrong = [key for key in table if key not in right]
+    task, found = _build_task(dict(table), wrong, seed) if right else (None, [])
     problems += found
     if task is not None:
         problems += [at_key("task", sentence, table) for sentence in task.problems()]
     return task, problems
 
 
-def _build_task(table: dict[str, Any], seed: int) -> tuple[BaseTask | None, list[Problem]]:
-    """A key that the task complains about is said and left out, until no complaint is left."""
+def _build_task(
+    table: dict[str, Any], wrong: list[str], seed: int
+) -> tuple[BaseTask | None, list[Problem]]:
+    """A key that the task complains about is said and left out, until no complaint is left.
+
+    What it says because of a key that was left out is no mistake of its own.
+    """
     problems: list[Problem] = []
     while True:
+        table = {key: value for key, value in table.items() if key not in wrong}
         try:
             return _make_task(table, seed), problems
         except (ValueError, OSError) as error:
-            problems.append(at_key("task", str(error), table))
-        wrong = problems[-1].path.removeprefix("task").removeprefix(".")
-        if wrong in ("", "name"):
+            problem = at_key("task", str(error), table)
+        if not any(re.search(rf"\b{re.escape(key)}\b", problem.text) for key in wrong):
+            problems.append(problem)
+        key = problem.path.removeprefix("task").removeprefix(".")
+        if key in ("", "name"):
             return None, problems
-        table = {key: value for key, value in table.items() if key != wrong}
+        wrong = [*wrong, key]
 
 
 def _agents(table: Any, task: BaseTask | None, problems: list[Problem]) -> int | None:
@@ -350,6 +360,15 @@ def _together(experiment: Experiment, paths: Mapping[str, str]) -> Iterable[Prob
             prepare(experiment.first_task, method, experiment.graph_of(label),
                     **experiment.request(label, experiment.settings.seeds[0]))  # fmt: skip
         except ConfigurationError as error:
+            of_task = _stream_problems(experiment, method)
             for sentence in error.problems:
-                own = method.name in sentence
-                yield Problem(paths[label] if own else "graph", sentence)
+                if method.name not in sentence and sentence in of_task:
+                    yield at_key("task", sentence, experiment.settings.task)
+                else:
+                    yield Problem(paths[label] if method.name in sentence else "graph", sentence)
+
+
+def _stream_problems(experiment: Experiment, method: Algorithm) -> list[str]:
+    """Why the task's stream cannot feed the method, where the task itself is right."""
+    task = experiment.first_task
+    return [] if task.problems() else stream_problems(task, method, experiment.settings.rounds)

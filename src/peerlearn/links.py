@@ -225,7 +225,9 @@ class Links(ABC):
 
     def hosted(self, numbers: Tensor) -> Tensor:
         """(A,) bool: which of the agents hosted here are among those ``numbers``."""
-        return torch.from_numpy(np.isin(np.asarray(self.agents), numbers.numpy()))
+        chosen = torch.zeros(self.total, dtype=torch.bool)
+        chosen[numbers] = True
+        return chosen if len(self.agents) == self.total else chosen[list(self.agents)]
 
 
 def message_bytes(rows: Sequence[Tensor]) -> int:

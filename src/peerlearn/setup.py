@@ -89,6 +89,8 @@ class Setup:
     def count_raw_data(self, traffic: Traffic, gradients: int) -> None:
         """Pooling data means that every agent has sent its own: at once, or as a stream brings it.
 
+        It went to the coordinator, which is the one that learns.
+
         Args:
             traffic: where it is written.
             gradients: how many minibatches of the pooled data have been drawn.
@@ -100,6 +102,8 @@ class Setup:
         messages = 1 if streamed is None else gradients // self.learner.turns
         traffic.messages_sent = np.full(self.task.agents, messages, np.int64)
         traffic.bytes_sent = np.array(raw, np.int64)
+        traffic.coordinator_messages_received = traffic.messages_sent.sum(keepdims=True)
+        traffic.coordinator_bytes_received = traffic.bytes_sent.sum(keepdims=True)
 
     @property
     def mixing_rule(self) -> graphs.Rule | None:

@@ -69,11 +69,12 @@ def augmented(strategy: Strategy, balancing: Balancing) -> Tensor:
         ValueError: none, the same one twice, or one that is not outside.
     """
     added = torch.as_tensor(strategy(balancing), dtype=torch.int64).reshape(-1).sort().values
-    apart = len(added.unique()) == len(added)
-    if not len(added) or not apart or not bool(torch.isin(added, balancing.outside).all()):
+    chosen = added.tolist()
+    apart = len(set(chosen)) == len(chosen)
+    if not chosen or not apart or not set(chosen) <= set(balancing.outside.tolist()):
         raise ValueError(
             f"the augmentation strategy {getattr(strategy, '__name__', strategy)!r} added the "
-            f"agents {added.tolist()}, expected at least one of {balancing.outside.tolist()}, each "
+            f"agents {chosen}, expected at least one of {balancing.outside.tolist()}, each "
             "at most once"
         )
     return added

@@ -51,7 +51,7 @@ def place(row: Tensor, rows: Tensor, chosen: Tensor) -> None:
 def common(theta: Tensor, links: Links) -> Tensor:
     """(P,) the mean of the first networks; where they are all alike, exactly their network."""
     _, rows = links.coordinator.receive(theta, links.hosted(everyone(links)))
-    return rows.double().mean(dim=0).to(theta.dtype)
+    return rows[0] + (rows - rows[0]).mean(dim=0)
 
 
 def average_buffers(

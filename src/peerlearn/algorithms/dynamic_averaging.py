@@ -17,7 +17,7 @@ from ..links import Links
 from ..optimizer import Moments
 from ..schedules import Rate
 from .augmentation import STRATEGIES, Balancing, augmented
-from .averages import average_buffers, common, everyone, place
+from .averages import average_buffers, common, place
 from .local import LocalTraining
 
 
@@ -83,9 +83,12 @@ class DynamicAveraging(LocalTraining):
 
     def problems(self) -> list[str]:
         found = super().problems()
-        if self.delta == 0:
-            found.append("delta is 0, expected a positive number; to average always, use "
-                         "PeriodicAveraging")  # fmt: skip
+        if isinstance(self.delta, int | float) and self.delta <= 0:
+            found = [p for p in found if not p.startswith("delta")]
+            found.append(
+                f"delta is {self.delta}, expected a positive number; to average always, use "
+                "PeriodicAveraging"
+            )
         if not callable(self.augment) and self.augment not in STRATEGIES:
             found.append(f"augment is {self.augment!r}; {nearest(str(self.augment), STRATEGIES)}")
         return found
@@ -139,19 +142,24 @@ class Members:
     """
 
     def __init__(self, numbers: Tensor, rows: Tensor, links: Links) -> None:
-        self.numbers, self._links = numbers, links
+        self._links, self._count = links, len(numbers)
+        self._inside = torch.zeros(links.total, dtype=torch.bool)
+        self._inside[numbers] = True
         self._sum = rows.sum(dim=0)
+
+    @property
+    def numbers(self) -> Tensor:
+        return self._inside.nonzero()[:, 0]
 
     @property
     def mean(self) -> Tensor:
         """(P,) of the members' networks."""
-        return self._sum / len(self.numbers)
+        return self._sum / self._count
 
     @property
     def outside(self) -> Tensor:
         """The numbers of all other agents."""
-        every = everyone(self._links)
-        return every[~torch.isin(every, self.numbers)]
+        return (~self._inside).nonzero()[:, 0]
 
     def add(self, numbers: Tensor, theta: Tensor) -> None:
         """Ask those agents for their networks, which are among theta (A, P) where hosted here."""
@@ -159,7 +167,8 @@ class Members:
         coordinator.ask(numbers)
         _, rows = coordinator.receive(theta, self._links.hosted(numbers))
         self._sum += rows.sum(dim=0)
-        self.numbers = torch.cat([self.numbers, numbers]).sort().values
+        self._count += len(numbers)
+        self._inside[numbers] = True
 
 
 class Distances:

@@ -96,6 +96,8 @@ class FedAvg(LocalTraining):
         self._steps(learner)  # complains at once where there are no epochs
         idle = self.unselected == "idle"
         theta = common(theta, links).expand_as(theta).clone() if idle else theta.clone()
+        if idle and learner.buffers is not None:
+            learner.buffers = common(learner.buffers, links).expand_as(learner.buffers)
         moments = LocalOptimizer(self.optimizer, self.options).fresh(theta)
         return FedAvgState(theta, moments, sizes)
 
@@ -103,7 +105,6 @@ class FedAvg(LocalTraining):
         selected = self._select(links)
         together = self._from_global if self.unselected == "idle" else self._all_train
         moments = together(s, selected, s.sizes[selected], learner, links)
-        average_buffers(learner, selected, links, s.sizes[selected])
         return s._replace(moments=moments)
 
     def _select(self, links: Links) -> Tensor:
@@ -116,11 +117,17 @@ class FedAvg(LocalTraining):
         self, s: FedAvgState, selected: Tensor, weights: Tensor, learner: Learner, links: Links
     ) -> Moments:
         """McMahan's: the selected start from the global network, the others wait."""
-        here = links.hosted(selected)
+        here, buffers = links.hosted(selected), learner.buffers
         links.coordinator.send(s.theta[0], selected)
+        if buffers is not None:
+            links.coordinator.send(buffers[0], selected)
         moments = self._train(s.theta, s.moments, here.nonzero()[:, 0], learner, links)
         _, received = links.coordinator.receive(s.theta, here)
         s.theta.copy_(mean(received, weights).expand_as(s.theta))
+        buffers = learner.buffers  # have moved
+        if buffers is not None:
+            _, received = links.coordinator.receive(buffers, here)
+            learner.buffers = mean(received, weights).expand_as(buffers)
         return moments
 
     def _all_train(
@@ -130,6 +137,7 @@ class FedAvg(LocalTraining):
         every = torch.arange(len(s.theta))
         moments = self._train(s.theta, s.moments, every, learner, links)
         average(s.theta, selected, links, weights)
+        average_buffers(learner, selected, links, weights)
         return moments
 
     def _train(

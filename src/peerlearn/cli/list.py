@@ -24,13 +24,18 @@ class Kind(str, Enum):
     tasks = "tasks"
     data = "data"
     partitions = "partitions"
+    streams = "streams"
+    drifts = "drifts"
+    augmentations = "augmentations"
     experiments = "experiments"
 
 
 def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
     """Say what there is, one line each: the names an experiment file can use.
 
-    Schedules are those of graphs, rates are the schedules of hyper-parameters.
+    Schedules are those of graphs, rates are the schedules of hyper-parameters. Drifts are for
+    tasks whose data are a stream, augmentations for DynamicAveraging. Streams are for your own
+    tasks; a file names a task that has one.
     """
     with told():
         from rich.table import Table
@@ -55,6 +60,9 @@ def _entries(kind: Kind) -> Iterable[tuple[str, str]]:
         Kind.tasks: tasks.TASKS,
         Kind.data: data.SOURCES,
         Kind.partitions: data.PARTITIONS,
+        Kind.streams: data.streams.STREAMS,
+        Kind.drifts: data.drift.CHANGES,
+        Kind.augmentations: algorithms.augmentation.STRATEGIES,
     }
     for name, entry in registries[kind].items():
         yield name, (inspect.getdoc(entry) or "").split("\n")[0]

@@ -107,7 +107,12 @@ class Bars:
 
 def _measured(measures: dict[str, Any]) -> str:
     """The main measure's mean over the agents; nothing where nothing was measured."""
-    from ..report.table import Number, leading, show, words
+    import numpy as np
+
+    from ..report.measures import leading, values
+    from ..report.table import Number, show, words
 
     name = leading(measures)
-    return f"{words(name)} {show(Number(measures[name].mean()), name)}" if name in measures else ""
+    known = values(measures, name)
+    known = known[np.isfinite(known)]
+    return f"{words(name)} {show(Number(known.mean()), name)}" if known.size else ""

@@ -7,6 +7,7 @@ that all methods of an experiment meet the same drifts.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -50,11 +51,12 @@ class at(Drift):
     when: Sequence[int] = ()
 
     def __post_init__(self) -> None:
-        whole = all(isinstance(r, Integral) and not isinstance(r, bool) for r in self.when)
-        if not whole or list(self.when) != sorted({*self.when}) or any(r < 1 for r in self.when):
+        when = self.when if isinstance(self.when, Sequence | np.ndarray) else [None]
+        whole = all(isinstance(r, Integral) and not isinstance(r, bool) for r in when)
+        if not whole or list(when) != sorted({*when}) or any(r < 1 for r in when):
             raise ValueError(
-                f"the rounds of the drifts are {list(self.when)}, expected whole numbers of at "
-                "least 1, ascending"
+                f"the rounds of the drifts are {self.when!r}, expected a list of whole numbers of "
+                "at least 1, ascending"
             )
         object.__setattr__(self, "when", tuple(int(r) for r in self.when))
 
@@ -137,7 +139,7 @@ class labels(Change):
     classes: int = 10
 
     def __post_init__(self) -> None:
-        _require_count("classes", self.classes, least=2)
+        require_count("classes", self.classes, least=2)
 
     def apply(
         self, inputs: Tensor, targets: Tensor, seed: int, concept: int
@@ -159,6 +161,11 @@ class rotation(Change):
     """Concept c shows the images turned by c times so many degrees, counter-clockwise."""
 
     degrees: float = 90.0
+
+    def __post_init__(self) -> None:
+        number = isinstance(self.degrees, Real) and not isinstance(self.degrees, bool)
+        if not number or not math.isfinite(self.degrees):
+            raise ValueError(f"degrees is {self.degrees!r}, expected a finite number")
 
     def apply(
         self, inputs: Tensor, targets: Tensor, seed: int, concept: int
@@ -186,8 +193,8 @@ class classes(Change):
     step: int = 1
 
     def __post_init__(self) -> None:
-        _require_count("first", self.first, least=1)
-        _require_count("step", self.step, least=1)
+        require_count("first", self.first, least=1)
+        require_count("step", self.step, least=1)
 
     def shown(self, targets: Tensor, concept: int) -> Tensor | None:
         return torch.nonzero(targets < self.first + concept * self.step)[:, 0]
@@ -222,6 +229,7 @@ def _label_problems(targets: Tensor, classes: int | None = None) -> list[str]:
     return []
 
 
-def _require_count(name: str, value: Any, least: int) -> None:
+def require_count(name: str, value: Any, least: int = 1) -> None:
+    """Raise ValueError unless the value is a whole number of at least so much."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} is {value!r}, expected a whole number of at least {least}")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..learners.randomness import CONCEPT, generator
+from .drift import require_count
 
 Floats = NDArray[np.floating]
 
@@ -40,11 +40,7 @@ class graphical_models:
 
     def __post_init__(self) -> None:
         for name, least in (("hidden", 1), ("observed", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-                raise ValueError(
-                    f"{name} is {value!r}, expected a whole number of at least {least}"
-                )
+            require_count(name, getattr(self, name), least)
 
     @property
     def sample_bytes(self) -> int:

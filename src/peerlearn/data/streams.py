@@ -20,7 +20,7 @@ from torch.utils.data import default_collate
 
 from ..learners.randomness import DEAL, HELD_OUT, SAMPLE, generator
 from ..learners.samples import Data, as_tensors, length
-from .drift import Change, Drift, at
+from .drift import Change, Drift, at, require_count
 
 Numbers = NDArray[np.int64]
 Batch = tuple[Tensor, Tensor]
@@ -40,6 +40,9 @@ class Stream(ABC):
     """
 
     def __init__(self, agents: int, drift: Drift, sample_bytes: int) -> None:
+        require_count("agents", agents)
+        require_count("sample_bytes", sample_bytes)
+        _require_kind("drift", drift, Drift, "drift.at([100])")
         self.agents, self.drift, self.sample_bytes = agents, drift, sample_bytes
 
     def length(self, agent: int) -> int | None:
@@ -90,6 +93,7 @@ class _Pool(Stream):
         change: Change,
         sample_bytes: int | None,
     ) -> None:
+        _require_kind("change", change, Change, "drift.labels(10)")
         self.inputs, self.targets = pool
         self.held_out = None if test is None else _tensors(test, "the test set")
         self.change = change
@@ -215,7 +219,6 @@ class dealt(_Pool):
         change: Change = UNCHANGED,
         sample_bytes: int | None = None,
     ) -> None:
-        _require_agents(agents)
         self.shuffle = shuffle
         pool = _tensors(data, "the pool of the stream")
         super().__init__(pool, agents, test, drift, change, sample_bytes)
@@ -272,7 +275,10 @@ class generated(Stream):
         ahead: int = 256,
         sample_bytes: int | None = None,
     ) -> None:
-        _require_agents(agents)
+        for name, value in (("agents", agents), ("test_size", test_size), ("ahead", ahead)):
+            require_count(name, value)
+        if not callable(draw):
+            raise ValueError(f"draw is {draw!r}, expected a function (generator, count, concept)")
         self.draw, self.test_size, self.ahead = draw, test_size, ahead
         one = self._drawn(1, 0, 0, SAMPLE)
         each = sum(t[0].numel() * t.element_size() for t in one)
@@ -281,9 +287,10 @@ class generated(Stream):
         self._keys = np.full((agents, 3), -1, np.int64)  # of what is kept: seed, concept, block
 
     def _drawn(self, count: int, concept: int, *key: int) -> Batch:
-        inputs, targets = (
-            torch.as_tensor(part) for part in self.draw(generator(*key, concept), count, concept)
-        )
+        drawn = self.draw(generator(*key, concept), count, concept)
+        if not isinstance(drawn, tuple | list) or len(drawn) != 2:
+            raise ValueError(f"draw gave a {type(drawn).__name__}, expected (inputs, targets)")
+        inputs, targets = (torch.as_tensor(part) for part in drawn)
         if len(inputs) != count or len(targets) != count:
             raise ValueError(
                 f"draw gave {len(inputs)} inputs and {len(targets)} targets where {count} samples "
@@ -366,6 +373,8 @@ def _tensors(data: Data, what: str) -> Batch:
     found = as_tensors(data)
     if found is None:
         found = tuple(default_collate([data[i] for i in range(length(data))]))
+    if len(found) != 2 or not all(isinstance(part, Tensor) for part in found):
+        raise ValueError(f"{what} holds no pairs (input, target); give a dataset of such pairs")
     inputs, targets = found
     if len(inputs) != len(targets):
         raise ValueError(
@@ -384,6 +393,6 @@ def _joined(parts: Sequence[Batch]) -> Batch:
     return inputs, targets
 
 
-def _require_agents(agents: Any) -> None:
-    if not isinstance(agents, int | np.integer) or isinstance(agents, bool) or agents < 1:
-        raise ValueError(f"agents is {agents!r}, expected a whole number of at least 1")
+def _require_kind(name: str, value: Any, kind: type, example: str) -> None:
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} is {value!r}, expected one such as {example}")

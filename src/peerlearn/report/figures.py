@@ -12,10 +12,24 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
 
 from ..record import Record
+from .measures import (
+    COMMUNICATION,
+    RECENT,
+    SUFFERED,
+    TEAM_LOSS,
+    is_share,
+    last,
+    main_measure,
+    measured,
+    talks,
+)
 from .network import draw_graph
-from .style import LIGHT, Drawing, color, dashes, legend, logarithmic, percent, styled
-from .table import Number, graph_names, grouped, listed, main_measure, measured, show, talks, words
+from .style import FAINT, LIGHT, Drawing, color, dashes, legend, logarithmic, percent, styled
+from .table import Number, graph_names, grouped, listed, over_seeds, show, words
 
+RECENTLY = "Each point: of the predictions since the evaluation before."
+TRAFFIC = {"bytes_sent": "bytes sent per agent", COMMUNICATION: "communication of the team"}
+DRIFTS_TOLD = 6  # more of them are only counted in words
 WIDE = 50  # a loss whose range exceeds this factor is drawn on a logarithmic axis
 
 Groups = dict[str, list[Record]]
@@ -41,15 +55,22 @@ class Curve(NamedTuple):
 def draw(records: Sequence[Record]) -> list[Drawing]:
     """Every figure for which there are numbers."""
     groups, measure = grouped(records), main_measure(records)
-    others = {"consensus": "consensus_error", "consensus_normalized": "consensus_error_normalized"}
-    if measure != "loss":
-        others["loss"] = "loss"
+    suffered = measure in SUFFERED
+    main = f"{RECENT}{measure}" if suffered else measure  # a mean since the start moves too late
+    others = {
+        "recent": f"{RECENT}error_rate",
+        "consensus": "consensus_error",
+        "consensus_normalized": "consensus_error_normalized",
+        "loss": "loss",
+    }
     with styled():
         return [
             *_graphs(groups, measure),
-            *_over_rounds(groups, "rounds", measure),
-            *_over_bytes(groups, measure),
-            *(drawing for name, m in others.items() for drawing in _over_rounds(groups, name, m)),
+            *_over_rounds(groups, "rounds", main),
+            *([] if suffered else _over_bytes(groups, "bytes", measure, "bytes_sent")),
+            *_over_rounds(groups, "cumulative_loss", TEAM_LOSS),
+            *_over_bytes(groups, "communication", TEAM_LOSS, COMMUNICATION),
+            *(d for n, m in others.items() if m != main for d in _over_rounds(groups, n, m)),
         ]
 
 
@@ -91,6 +112,7 @@ def _over_rounds(groups: Groups, name: str, measure: str) -> Iterator[Drawing]:
         curves = {label: _for_log(measure, c) for label, c in curves.items()}
     figure, axes = _axes("rounds", measure)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    drifts = _draw_drifts(axes, groups, np.concatenate([c.rounds for c in curves.values()]))
     if log:
         logarithmic(axes)
     handles = {
@@ -101,17 +123,24 @@ def _over_rounds(groups: Groups, name: str, measure: str) -> Iterator[Drawing]:
     if handles:
         legend(figure, handles)
         title = f"{words(measure).capitalize()} against rounds"
-        yield Drawing(name, figure, title, f"{_how_to_read(groups)} {_ends(curves, measure)}")
+        said = [
+            _how_to_read(groups, measure),
+            RECENTLY if measure.startswith(RECENT) else "",
+            drifts,
+            _ends(curves, measure),
+            _unequal(groups, measure) if name in ("rounds", "cumulative_loss") else "",
+        ]
+        yield Drawing(name, figure, title, " ".join(filter(None, said)))
 
 
-def _over_bytes(groups: Groups, measure: str) -> Iterator[Drawing]:
+def _over_bytes(groups: Groups, name: str, measure: str, paid_in: str) -> Iterator[Drawing]:
     """The measure against traffic; who does not pay by the round is a line to compare with."""
-    figure, axes = _axes("bytes sent per agent", measure)
+    figure, axes = _axes(TRAFFIC[paid_in], measure)
     handles: dict[str, Artist] = {}
     apart = []
     for number, (label, records) in enumerate(groups.items()):
         c = curve(records, measure)
-        paid = _bytes_at(c.rounds, curve(records, "bytes_sent"))
+        paid = _bytes_at(c.rounds, curve(records, paid_in))
         if len(set(paid[paid > 0])) > 1:
             sent = paid > 0
             handles[label] = line_and_band(axes, number, paid[sent], Curve(*(v[sent] for v in c)))
@@ -121,12 +150,12 @@ def _over_bytes(groups: Groups, measure: str) -> Iterator[Drawing]:
     if len(handles) > len(apart):
         _bytes_axis(axes)
         legend(figure, handles)
-        title = f"{words(measure).capitalize()} against bytes sent per agent"
-        yield Drawing("bytes", figure, title, f"{_how_to_read(groups)}{_compared(apart)}")
+        title = f"{words(measure).capitalize()} against {TRAFFIC[paid_in]}"
+        yield Drawing(name, figure, title, f"{_how_to_read(groups, measure)}{_compared(apart)}")
 
 
 def _bytes_at(rounds: np.ndarray, sent: Curve) -> np.ndarray:
-    """The mean bytes an agent has sent after each of ``rounds``; 0 where that is unknown."""
+    """The mean of what was sent until each of ``rounds``; 0 where that is unknown."""
     known = dict(zip(sent.rounds, sent.mean, strict=True))
     return np.array([known.get(at, 0.0) for at in rounds])
 
@@ -150,8 +179,10 @@ def _bytes_axis(axes: Axes) -> None:
 def _axes(x: str, measure: str) -> tuple[Figure, Axes]:
     figure = Figure(layout="constrained")
     axes = figure.add_subplot(xlabel=x, ylabel=words(measure))
-    if measure.endswith("accuracy"):
+    if is_share(measure):
         axes.yaxis.set_major_formatter(percent())
+    elif measure == TEAM_LOSS:
+        axes.yaxis.set_major_formatter("{x:,g}")
     return figure, axes
 
 
@@ -176,6 +207,8 @@ def _is_wide(measure: str, means: np.ndarray) -> bool:
     """Whether a logarithmic axis shows more: always for consensus, for a loss if it falls far."""
     if measure.startswith("consensus"):
         return True
+    if measure == TEAM_LOSS:  # it grows from zero, and its slope is what is to be seen
+        return False
     return "loss" in measure and means.size > 0 and means.max() > WIDE * means.min() > 0
 
 
@@ -191,8 +224,12 @@ def _for_log(measure: str, c: Curve) -> Curve:
     return Curve(*(values[shown] for values in c))
 
 
-def _how_to_read(groups: Groups) -> str:
-    return how_to_read(max(len(records) for records in groups.values()))
+def _how_to_read(groups: Groups, measure: str) -> str:
+    seeds = max(len(records) for records in groups.values())
+    if measure != TEAM_LOSS:
+        return how_to_read(seeds)
+    several = f", mean of {seeds} seeds; thin lines and band: the seeds" if seeds > 1 else ""
+    return f"Line: sum over the agents{several}."
 
 
 def how_to_read(seeds: int) -> str:
@@ -200,6 +237,46 @@ def how_to_read(seeds: int) -> str:
     several, each = (f" of {seeds} seeds", " thin lines: each seed;") if seeds > 1 else ("", "")
     line, band = "mean over the agents", "from the worst to the best agent"
     return f"Line: {line}{several};{each} band: {band}{several}."
+
+
+def _draw_drifts(axes: Axes, groups: Groups, rounds: np.ndarray) -> str:
+    """Thin lines where concepts change, as far as ``rounds`` go; and what they are, in words."""
+    plans = {tuple(r.drifts) for records in groups.values() for r in records}
+    drifts = sorted({at for plan in plans for at in plan if at <= rounds.max(initial=0)})
+    for at in drifts:
+        axes.axvline(at, color=FAINT, linewidth=0.8, zorder=0)
+    if not drifts:
+        return ""
+    many = len(drifts) > DRIFTS_TOLD or len(plans) > 1
+    told = (
+        f"{len(drifts):,} in all" if many else f"after {listed([f'{d:,}' for d in drifts])} rounds"
+    )
+    several = ", not the same in every run" if len(plans) > 1 else ""
+    return f"Vertical lines: concept drifts, {told}{several}."
+
+
+def _unequal(groups: Groups, measure: str) -> str:
+    """Where a round is not the same for all: how much each has predicted, or computed."""
+    if measure == TEAM_LOSS:
+        what, amount = "Samples predicted by the team", _predicted
+    else:
+        what, amount = "Gradients in a round, mean over the agents", _gradients
+    labels: dict[str, list[str]] = {}
+    for label, records in groups.items():
+        labels.setdefault(amount(records), []).append(label)
+    known = [f"{listed(who)} {much}" for much, who in labels.items() if much]
+    return f"{what}: {'; '.join(known)}." if len(known) > 1 else ""
+
+
+def _predicted(records: Sequence[Record]) -> str:
+    number = over_seeds(last(r, "predictions").sum() for r in records)
+    return f"{number.mean:,.0f}" if number else ""
+
+
+def _gradients(records: Sequence[Record]) -> str:
+    done = [(last(r, "gradient_evaluations"), r.rounds.max(initial=0)) for r in records]
+    number = over_seeds(drawn.mean() / rounds for drawn, rounds in done if rounds and drawn.size)
+    return f"{number.mean:.2g}" if number else ""
 
 
 def _ends(curves: dict[str, Curve], measure: str) -> str:

@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..record import Record
+from .measures import is_share, last
 from .style import FAINT, INK, Drawing, percent
-from .table import Number, counted, graph_names, last, show, words
+from .table import Number, counted, graph_names, show, words
 
 NUMBERED = 60  # with more agents than these the numbers could not be read
 EDGES_DRAWN = 4000  # more would be a grey disc, and megabytes
@@ -83,7 +84,7 @@ def _color_bar(axes: Axes, scale: ScalarMappable, measure: str) -> None:
     bar = axes.figure.colorbar(scale, ax=axes, shrink=0.75, label=words(measure))
     bar.ax.yaxis.set_major_locator(MaxNLocator(5))
     bar.outline.set_visible(False)
-    if measure.endswith("accuracy"):
+    if is_share(measure):
         bar.ax.yaxis.set_major_formatter(percent(decimals=1))
 
 

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from ..record import EXPERIMENT_FILE, Record, read_all
 from . import style
 from .figures import draw
+from .measures import is_coordinated, main_measure, outcome, rises, talks
 from .table import (
     NOTHING,
     TEXTUAL,
@@ -22,15 +23,12 @@ from .table import (
     cells,
     counted,
     graph_names,
+    graph_of,
     grouped,
     listed,
-    main_measure,
-    outcome,
     over_seeds,
-    rises,
     show,
     summarize,
-    talks,
     words,
 )
 
@@ -106,13 +104,11 @@ def _experiment(folder: Path) -> str:
 
 
 def _summary(records: Sequence[Record], rows: Sequence[Row]) -> str:
-    """The result in a sentence, the best method that talks over a graph first."""
-    graphs = graph_names(records)
-    where = f" on {_graph(graphs[0]) if len(graphs) == 1 else f'{len(graphs)} graphs'}"
+    """The result in a sentence, the best method whose agents talk first."""
     results = [_result(row) for row in _ranked(records, rows)]
     more = f"; {len(results) - NAMED} more below" if len(results) > NAMED else ""
     found = f"Mean {words(rows[0].measure)}: {', '.join(results[:NAMED])}{more}."
-    task = f"{_team(records)}{where if graphs else ''}, {_title(records)}."
+    task = f"{_team(records)}{_where(records)}, {_title(records)}."
     return f"{task} {found if results else 'Nothing has been evaluated yet.'}"
 
 
@@ -138,6 +134,16 @@ def _result(row: Row) -> str:
     return f"{row.label} {mean}" + (f" (worst agent {worst})" if worst != mean else "")
 
 
+def _where(records: Sequence[Record]) -> str:
+    """Who they talk to: each other, over a graph, or a coordinator."""
+    graphs = graph_names(records)
+    one = f" on {_graph(graphs[0])}" if len(graphs) == 1 else ""
+    over = one or (f" on {len(graphs)} graphs" if graphs else "")
+    if not any(map(is_coordinated, records)):
+        return over
+    return f"{over} or with a coordinator" if over else " with a coordinator"
+
+
 def _graph(name: str) -> str:
     return f"a{'n' if name[:1].lower() in 'aeiou' else ''} {name} graph"
 
@@ -156,7 +162,10 @@ def _title(records: Sequence[Record]) -> str:
 def _sections(records: Sequence[Record]) -> dict[str, dict[str, str]]:
     """What all runs have in common, or in what they differ: title -> name -> value."""
     starts = [r.start for r in records]
-    graphs = [dict(s["graph"], weights=s.get("weights")) for s in starts if s.get("graph")]
+    known = [(graph_of(r), r.start.get("weights")) for r in records]
+    graphs = [dict(graph, weights=weights) for graph, weights in known if graph]
+    if any(map(is_coordinated, records)):
+        graphs.append({"name": "coordinator"})
     team = ("agents", "parameters", "rounds", "evaluate_every", "seed", "dtype", "device", "engine")
     sections = {
         "Task": _merged([s.get("task") or {} for s in starts]),

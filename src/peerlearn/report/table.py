@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import statistics
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from rich import filesize
@@ -16,13 +16,22 @@ from rich.table import Table
 from rich.text import Text
 
 from ..record import Record
+from .measures import (
+    COMMUNICATION,
+    TEAM_LOSS,
+    coordinator_bytes,
+    error_rate,
+    generalization_gap,
+    is_coordinated,
+    is_share,
+    last,
+    main_measure,
+    measured,
+    outcome,
+    rises,
+)
 
-BOOKKEEPING = frozenset(
-    f"{what}_{way}" for what in ("messages", "bytes") for way in ("sent", "received")
-) | {"consensus_error", "consensus_error_normalized", "gradient_evaluations"}
-FALLING = ("loss", "error", "cost", "regret", "distance", "mse", "perplexity")
 TEXTUAL = ("algorithm", "remarks")
-NARROW = 6  # the first of the cells, up to the bytes
 NOTHING = "\N{EN DASH}"
 
 
@@ -46,8 +55,12 @@ class Row:
         label: the name of the algorithm in this experiment.
         measure: the main measure: the accuracy, or what the task measures instead.
         mean, best, worst, variance: the main measure over the agents.
+        cumulative_loss: on a stream, the sum over the agents of what they suffered before learning.
+        wrong: on a stream, the share of the team's predictions that were wrong.
         consensus_error: mean over the agents of the distance to the mean network.
         bytes_sent: mean over the agents, bytes.
+        communication: of the whole team, the bytes of all messages, each counted once.
+        coordinator_sent, coordinator_received: bytes; None where there is no coordinator.
         gradient_evaluations: mean over the agents.
         generalization_gap: how much better the agents do on their own training data.
         gradient_seconds, exchange_seconds, evaluation_seconds, total_seconds: seconds.
@@ -63,8 +76,13 @@ class Row:
     best: Number | None
     worst: Number | None
     variance: Number | None
+    cumulative_loss: Number | None
+    wrong: Number | None
     consensus_error: Number | None
     bytes_sent: Number | None
+    communication: Number | None
+    coordinator_sent: Number | None
+    coordinator_received: Number | None
     gradient_evaluations: Number | None
     generalization_gap: Number | None
     gradient_seconds: Number | None
@@ -97,18 +115,33 @@ def summary_table(records: Sequence[Record], full: bool = False) -> Table:
     caption = Text("\n".join(remarks), "default") if remarks else None
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     table.caption, table.caption_justify = caption, "left"
-    for heading in list(rows[0])[: -1 if full else NARROW] if rows else []:
+    headings = list(rows[0])[:-1] if full else narrow(rows)
+    for heading in headings:
         side: Literal["left", "right"] = "left" if heading in TEXTUAL else "right"
         name = textwrap.fill(heading, 10, break_long_words=False)
         table.add_column(Text(name), justify=side, overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, list(row.values())[: len(table.columns)]))
+        table.add_row(*(Text(row[heading]) for heading in headings))
     return table
+
+
+def narrow(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """The headings that fit into 80 characters; of streams, what learning cost."""
+    streams = any(row["cumulative loss"] != NOTHING for row in rows)
+    more = (
+        ("cumulative loss", "communication")
+        if streams
+        else ("consensus error", "bytes sent per agent")
+    )
+    return [*list(rows[0])[:4], *more]
 
 
 def cells(row: Row) -> dict[str, str]:
     """A row in words: heading -> text, the same in the terminal and on the page."""
-    points = row.measure.endswith("accuracy")
+    points = is_share(row.measure)
+    wrong = None if row.measure == "error_rate" else row.wrong  # never the same column twice
+    coordinator = (row.coordinator_sent, row.coordinator_received)
+    through = " / ".join(show(way, "bytes") for way in coordinator) if any(coordinator) else NOTHING
     seconds = (row.gradient_seconds, row.exchange_seconds, row.evaluation_seconds)
     done = " to ".join(f"{r:,}" for r in sorted({min(row.rounds), max(row.rounds)}))
     return {
@@ -116,8 +149,12 @@ def cells(row: Row) -> dict[str, str]:
         f"{words(row.measure)}, mean": show(row.mean, row.measure),
         "worst agent": show(row.worst, row.measure),
         "best agent": show(row.best, row.measure),
+        "cumulative loss": show(row.cumulative_loss),
+        "wrong predictions": show(wrong, "error_rate"),
         "consensus error": show(row.consensus_error),
-        "bytes sent per agent": show(row.bytes_sent, "bytes_sent"),
+        "bytes sent per agent": show(row.bytes_sent, "bytes"),
+        "communication": show(row.communication, "bytes"),
+        "coordinator: sent / received": through,
         "variance over agents": show(row.variance),
         "gradients per agent": show(row.gradient_evaluations, "gradient_evaluations"),
         "generalization gap": show(row.generalization_gap, "points" if points else ""),
@@ -138,7 +175,7 @@ def show(number: Number | None, measure: str = "") -> str:
 
 def _format(measure: str) -> tuple[Callable[[float], str], str]:
     """How a measure is written, and its unit."""
-    if measure.endswith("accuracy"):
+    if is_share(measure):
         return lambda x: f"{100 * x:.1f}", "\N{NO-BREAK SPACE}%"
     if measure == "points":
         return lambda x: f"{100 * x:.1f}", "\N{NO-BREAK SPACE}points"
@@ -146,12 +183,18 @@ def _format(measure: str) -> tuple[Callable[[float], str], str]:
         return lambda x: filesize.decimal(round(x)), ""
     if measure.startswith(("messages", "gradient")):
         return lambda x: f"{x:,.0f}", ""
-    return (lambda x: f"{x:,.1f}", "") if measure == "s" else (lambda x: f"{x:.3g}", "")
+    return (lambda x: f"{x:,.1f}" if measure == "s" else _plain(x)), ""
+
+
+def _plain(x: float) -> str:
+    """Three digits, but no power of ten where a person would write all digits."""
+    return f"{x:,.0f}" if 1000 <= abs(x) < 1e6 else f"{x:.3g}"
 
 
 def words(measure: str) -> str:
     """A measure's name as people write it."""
-    return measure.replace("_normalized", " (normalized)").replace("_", " ")
+    known = {TEAM_LOSS: "cumulative loss"}.get(measure, measure)
+    return known.replace("_normalized", " (normalized)").replace("_", " ")
 
 
 def counted(number: int, noun: str) -> str:
@@ -177,48 +220,13 @@ def grouped(records: Sequence[Record]) -> dict[str, list[Record]]:
 
 def graph_names(records: Iterable[Record]) -> list[str]:
     """The names of the graphs of these runs, each once."""
-    graphs = [r.start["graph"] for r in records if r.start.get("graph")]
+    graphs = [graph for graph in map(graph_of, records) if graph]
     return list(dict.fromkeys(words(g["name"]) or "unnamed" for g in graphs))
 
 
-def talks(record: Record) -> bool:
-    """Whether the agents have sent messages by the round; raw data sent once are none."""
-    sent = measured(record, "messages_sent").sum(axis=1)
-    return bool(np.ptp(sent) > 0) if sent.size else False
-
-
-def main_measure(records: Sequence[Record]) -> str:
-    """The accuracy; without one the first of the task's own measures; at last the loss.
-
-    Where nothing is held out for tests, the same of the agents' own training data.
-    """
-    return leading(n for r in records for n in r.history)
-
-
-def leading(measures: Iterable[str]) -> str:
-    """The main one of these measures, as `main_measure` says."""
-    names = [n for n in measures if n not in BOOKKEEPING]
-    own = [n for n in names if not n.startswith("train_")] or names
-    accuracies = [n for n in own if n in ("accuracy", "train_accuracy")]
-    return next(iter(accuracies or own), "loss")
-
-
-def rises(measure: str) -> bool:
-    """Whether more is better: read from the name, for a record does not say."""
-    return not any(word in measure.lower() for word in FALLING)
-
-
-def measured(record: Record, measure: str) -> np.ndarray:
-    """(T, n): every value of a measure; n is the number of agents, or 1 for a shared learner."""
-    values = record.history.get(measure, np.zeros((0, 0)))
-    return values.reshape(len(values), math.prod(values.shape[1:]))
-
-
-def last(record: Record, measure: str) -> np.ndarray:
-    """(n,): the last values of which at least one is finite; empty if there are none."""
-    rows = measured(record, measure)
-    known = np.flatnonzero(np.isfinite(rows).any(axis=1))
-    return rows[known[-1]] if known.size else np.zeros(0)
+def graph_of(record: Record) -> dict[str, Any] | None:
+    """The graph as the record tells it; None where the agents talk to a coordinator instead."""
+    return None if is_coordinated(record) else record.start.get("graph")
 
 
 def over_seeds(values: Iterable[float]) -> Number | None:
@@ -229,20 +237,9 @@ def over_seeds(values: Iterable[float]) -> Number | None:
     return Number(statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else None)
 
 
-def outcome(record: Record) -> str:
-    """How a run ended: nothing to say if it did all its rounds."""
-    ends = [e for e in record.events if e["kind"] in ("stop", "resume", "end")]
-    last_event = ends[-1] if ends else {"kind": "none"}
-    if last_event["kind"] == "end":
-        return ""
-    if last_event["kind"] == "stop":
-        reason = last_event.get("reason", "no reason was given")
-        return f"stopped after {last_event['round']:,} rounds: {reason}"
-    return "not finished" if record.rounds.size else "nothing evaluated yet"
-
-
 def _row(label: str, records: list[Record], measure: str) -> Row:
     best, worst = (np.max, np.min) if rises(measure) else (np.min, np.max)
+    coordinator = [c for c in map(coordinator_bytes, records) if c is not None]
     return Row(
         label=label,
         seeds=tuple(r.seed for r in records),
@@ -251,10 +248,15 @@ def _row(label: str, records: list[Record], measure: str) -> Row:
         best=_over_agents(records, measure, best),
         worst=_over_agents(records, measure, worst),
         variance=_over_agents(records, measure, np.var),
+        cumulative_loss=_over_agents(records, TEAM_LOSS),
+        wrong=over_seeds(map(error_rate, records)),
         consensus_error=_over_agents(records, "consensus_error"),
         bytes_sent=_over_agents(records, "bytes_sent"),
+        communication=_over_agents(records, COMMUNICATION),
+        coordinator_sent=over_seeds(sent for sent, _ in coordinator),
+        coordinator_received=over_seeds(received for _, received in coordinator),
         gradient_evaluations=_over_agents(records, "gradient_evaluations"),
-        generalization_gap=over_seeds(_gap(r, measure) for r in records),
+        generalization_gap=over_seeds(generalization_gap(r, measure) for r in records),
         gradient_seconds=_seconds(records, "gradient"),
         exchange_seconds=_seconds(records, "exchange"),
         evaluation_seconds=_seconds(records, "evaluation"),
@@ -277,17 +279,6 @@ def _seconds(records: list[Record], what: str) -> Number | None:
     series = [r.seconds.get(what, np.zeros(0)) for r in records]
     number = over_seeds(float(s[np.isfinite(s)][-1]) for s in series if np.isfinite(s).any())
     return number and Number(number.mean)
-
-
-def _gap(record: Record, measure: str) -> float:
-    """Training minus test, so turned that it is positive where training looks better."""
-    train, test = measured(record, f"train_{measure}"), measured(record, measure)
-    both = [
-        np.mean(a) - np.mean(b)
-        for a, b in zip(train, test, strict=False)
-        if np.isfinite(a).all() and np.isfinite(b).all()
-    ]
-    return float(both[-1] if rises(measure) else -both[-1]) if both else math.nan
 
 
 def _rounds_done(record: Record) -> int:

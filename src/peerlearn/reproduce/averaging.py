@@ -7,7 +7,7 @@ delta on a logarithmic scale, and whole frontiers are compared instead of single
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,12 +16,13 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from ..algorithm import Algorithm
 from ..record import Record
 from ..report.style import FAINT, color, styled
 from ..tasks import BaseTask
-from .base import Planned, Records, Reproduction, diverged, markdown, select
+from .base import Planned, Records, Reproduction, lasting, lost, markdown, select
 from .figures import explain, keep
 
 DYNAMIC, PERIODIC = "dynamic", "periodic"  # with what labels of such protocols begin
@@ -91,17 +92,25 @@ class Averaging(Reproduction):
     def _table_of(self, group: str, runs: Runs) -> str:
         header = [group, "published", "cumulative loss", "wrong, %", "communication, MB"]
         found = {label: point(of_label) for label, of_label in runs.items()}
+        said = self._said(found)
         rows = [
-            [label, self._said(label), f"{p.loss:,.0f}", f"{100 * p.error:.2f}", megabytes(p)]
+            [label, said[label], f"{p.loss:,.0f}", f"{100 * p.error:.2f}", megabytes(p)]
             for label, p in found.items()
         ]
-        lost = [label for label, of_label in runs.items() if any(map(is_lost, of_label))]
-        notes = [f"{label} diverged." for label in lost] + verdicts(found)
+        fallen = [
+            f"{label} {lost(of_label)}." for label, of_label in runs.items() if lost(of_label)
+        ]
+        notes = fallen + verdicts(found)
         return markdown(header, rows) + "".join(f"\n- {note}" for note in notes) + "\n"
 
-    def _said(self, label: str) -> str:
-        starts = [s for s in self.published if label.startswith(s)]
-        return self.published[max(starts, key=len)] if starts else "-"
+    def _said(self, labels: Iterable[str]) -> dict[str, str]:
+        """label -> what the paper says of it, once where it speaks of several."""
+        said: dict[str, str] = {}
+        for label in labels:
+            starts = [s for s in self.published if label.startswith(s)]
+            sentence = self.published[max(starts, key=len)] if starts else "-"
+            said[label] = '"' if sentence in said.values() and starts else sentence
+        return said
 
     def draw(self, records: Records, path: Path) -> None:
         groups = grouped(records)
@@ -147,16 +156,13 @@ def communication(run: Record) -> np.ndarray:
 
 
 def point(runs: list[Record]) -> Point:
-    ends = []
-    for run in runs:
+    """The mean over the runs that lasted; NaN where none did: an early end is no low loss."""
+    ends = [(np.nan, np.nan, np.nan)] if not lasting(runs) else []
+    for run in lasting(runs):
         wrong = run.final.get("cumulative_error", np.full(1, np.nan)).sum()
         error = wrong / run.final["predictions"].sum()
         ends.append((cumulative_loss(run)[-1], error, communication(run)[-1]))
     return Point(*np.mean(ends, axis=0).tolist())
-
-
-def is_lost(run: Record) -> bool:
-    return diverged(run) is not None
 
 
 def any_drift(groups: Mapping[str, Runs]) -> bool:
@@ -175,9 +181,11 @@ def cheapest(points: Mapping[str, Point], loss: float) -> str | None:
 
 def verdicts(points: Mapping[str, Point]) -> list[str]:
     """For each protocol that is not dynamic but communicates: what dynamic averaging needs."""
-    sentences = []
+    sentences: list[str] = []
+    if not any(name.startswith(DYNAMIC) for name in points):
+        return sentences
     for name, p in points.items():
-        if name.startswith((DYNAMIC, "serial")) or p.megabytes == 0:
+        if name.startswith((DYNAMIC, "serial")) or not p.megabytes > 0:
             continue
         best = cheapest(points, (1 + SIMILAR) * p.loss)
         if best is None:
@@ -206,12 +214,14 @@ def frontier(axes: Axes, runs: Runs) -> dict[str, Artist]:
         families.setdefault(family, {})[setting] = point(of_label)
     handles: dict[str, Artist] = {}
     for number, (family, found) in enumerate(families.items()):
-        if all(p.megabytes == 0 for p in found.values()):
+        if not any(p.megabytes > 0 for p in found.values()):
             look: dict[str, Any] = {"color": color(number), "linewidth": 1.2, "dashes": (4, 3)}
             handles[family] = axes.axhline(next(iter(found.values())).loss, **look)
         else:
             handles[family] = _points(axes, number, found)
     axes.set(xlabel="communication, MB", ylabel="cumulative loss", xscale="log")
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("")
     return handles

@@ -16,7 +16,7 @@ from ..algorithms import DynamicAveraging, FedAvg, Isolated, PeriodicAveraging, 
 from ..record import Record
 from ..report.style import color, percent, styled
 from .averaging import Averaging, Team, communication, cumulative_loss, grouped
-from .base import Records, markdown
+from .base import Records, lasting, lost, markdown
 from .figures import explain, keep
 
 EPOCH = 70_000  # all images, train and test together: a prediction is made before it is learned
@@ -35,7 +35,8 @@ def rounds_for(agents: int, epochs: float) -> int:
 
 
 def dynamic(deltas: tuple[float, ...] = DELTAS, **options: Any) -> dict[str, Algorithm]:
-    return {f"dynamic {d:g}": DynamicAveraging(delta=d, **{**SGD, **options}) for d in deltas}
+    settings = {"period": 1, **SGD, **options}
+    return {f"dynamic {d:g}": DynamicAveraging(delta=d, **settings) for d in deltas}
 
 
 def periodic(*periods: int, **options: Any) -> dict[str, Algorithm]:
@@ -151,12 +152,13 @@ class Bound(Averaging):
         return {f"{agents} agents": Team(partial(stream, agents), rounds, protocols)}
 
     def table(self, records: Records) -> str:
-        header = ["protocol", "C, MB", "c / sqrt(delta) L, MB", "ratio"]
+        header = ["protocol", "C, MB", "published: in O of c / sqrt(delta) L, MB", "ratio"]
         rows = []
         for runs in grouped(records).values():
             for label, (run, *_) in runs.items():
                 spent, bound = communication(run)[-1], bound_of(run)[-1]
-                rows.append([label, f"{spent:,.1f}", f"{bound:,.0f}", f"{spent / bound:.2g}"])
+                ratio = f"{spent / bound:.2g} {lost([run])}".strip()
+                rows.append([label, f"{spent:,.1f}", f"{bound:,.0f}", ratio])
         return markdown(header, rows)
 
     def draw(self, records: Records, path: Path) -> None:
@@ -206,8 +208,9 @@ class Figure8(Averaging):
     def table(self, records: Records) -> str:
         groups = grouped(records)
         header = ["accuracy relative to epsilon 0, periodic 1", "published", *groups]
+        said = self._said(next(iter(groups.values())))
         rows = [
-            [label, self._said(label), *(relative(groups, group, label) for group in groups)]
+            [label, said[label], *(relative(groups, group, label) for group in groups)]
             for label in next(iter(groups.values()))
         ]
         return markdown(header, rows)
@@ -234,7 +237,7 @@ def started_apart(agents: int, spread: float) -> tasks.BaseTask:
 
 
 def accuracies(runs: list[Record]) -> list[float]:
-    return [float(r.final["accuracy"].mean()) for r in runs]
+    return [float(r.final["accuracy"].mean()) for r in lasting(runs) or runs]
 
 
 def relative(groups: Mapping[str, Mapping[str, list[Record]]], group: str, label: str) -> str:
@@ -242,4 +245,4 @@ def relative(groups: Mapping[str, Mapping[str, list[Record]]], group: str, label
     base = np.mean(accuracies(groups["epsilon 0"]["periodic 1"]))
     values = np.array(accuracies(groups[group][label])) / base
     spread = f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else ""
-    return f"{values.mean():.3f}{spread}"
+    return f"{values.mean():.3f}{spread} {lost(groups[group][label])}".strip()

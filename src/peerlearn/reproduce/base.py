@@ -99,7 +99,7 @@ def final_percent(runs: list[Record], measure: str = "accuracy") -> str:
     if not runs:
         return "not run"
     kept = lasting(runs)
-    return "; ".join(filter(None, (_percent(kept, measure), _lost(runs))))
+    return "; ".join(filter(None, (_percent(kept, measure), lost(runs))))
 
 
 def _percent(runs: list[Record], measure: str) -> str:
@@ -112,7 +112,7 @@ def _percent(runs: list[Record], measure: str) -> str:
     return f"{np.mean(means):.1f}{spread}" + ("" if lone else f" (worst {worst:.1f})")
 
 
-def _lost(runs: list[Record]) -> str:
+def lost(runs: list[Record]) -> str:
     """'diverged in round 40 (1 of 3 seeds)', or nothing."""
     rounds = [k for k in map(diverged, runs) if k is not None]
     if not rounds:

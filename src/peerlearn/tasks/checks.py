@@ -104,11 +104,11 @@ def batch_problems(task: Task) -> list[str]:
     found = []
     if each and len(sizes) != task.agents:
         found.append(
-            f"got {len(sizes)} batch sizes for {task.agents} agents; give one for all or one per "
-            "agent"
+            f"batch_size has {len(sizes)} entries for {task.agents} agents; give one for all or "
+            "one per agent"
         )
     numbers = {"training_sample": task.training_sample, "sample_bytes": task.sample_bytes}
-    if task.stream is not None and None in sizes:
+    if task.stream is not None and any(size is None for size in sizes):
         found.append(
             f"batch_size is {task.batch_size!r}, but a stream has no end; give the number of "
             "samples that each agent draws at a time"
@@ -203,7 +203,7 @@ def supply_problems(task: Task, gradients: int, rounds: int) -> list[str]:
     needs = [(a, stream.length(a), gradients * b) for a, b in enumerate(task.sizes())]
     return stream.drift.problems(rounds) + [
         f"the stream of agent {agent} ends after {held} samples, but {gradients} minibatches of "
-        f"{need // gradients} are to be drawn; give it more, or train for fewer rounds"
+        f"{need // gradients} may be drawn; give it more, or train for fewer rounds"
         for agent, held, need in needs
         if held is not None and held < need
     ]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch.nn.functional import nll_loss
 
 from .. import data as sources
 from ..data import Stream, drift, graphical_models
-from ..data.drift import Change, Drift
+from ..data.drift import Change, Drift, require_count
 from ..data.streams import dealt, generated
 from ..errors import nearest
 from .images import Model, accuracy, network_for, normalized, raw_bytes
@@ -58,7 +59,8 @@ def image_stream(
     held_out = normalized(source, found.test_inputs), found.test_targets
     if pool == "all":
         inputs, targets = torch.cat([inputs, held_out[0]]), torch.cat([targets, held_out[1]])
-    when = _drift(drift_rounds, drift_probability, needed=drift is not None)
+    when = _drift(drift_rounds, drift_probability)
+    _require_both(drift, drift_rounds, drift_probability)
     change = _change(drift, found.classes, degrees, first_classes, more_classes)
     network, described = network_for(source, model, found)
     images = dealt(
@@ -84,7 +86,7 @@ def graphical(
     batch_size: int | Sequence[int] = 1,
     hidden: int = 20,
     observed: int = 5,
-    drift_probability: float = 0.001,
+    drift_probability: float | None = None,
     drift_rounds: Sequence[int] | None = None,
     widths: Sequence[int] = (64,),
     test_size: int = 1000,
@@ -97,7 +99,7 @@ def graphical(
         agents: how many agents draw samples.
         batch_size: how many an agent sees at a time: for all, or one per agent.
         hidden, observed: the sizes of the model; see `peerlearn.data.graphical_models`.
-        drift_probability: with which a new model is drawn in any round.
+        drift_probability: with which a new model is drawn in any round; 0.001 by default.
         drift_rounds: or the rounds in which one is drawn, counted from 0.
         widths: of the hidden layers of the network that learns.
         test_size: so many samples of the current model are what networks are evaluated on.
@@ -105,8 +107,11 @@ def graphical(
         options: further arguments of `peerlearn.Task`.
     """
     models = graphical_models(hidden, observed, seed)
-    probability = 0.0 if drift_rounds else drift_probability
-    when = _drift(drift_rounds, probability, needed=False)
+    for width in widths:
+        require_count("each of widths", width)
+    if drift_probability is None:
+        drift_probability = 0.0 if _given(drift_rounds) else 0.001
+    when = _drift(drift_rounds, drift_probability)
     samples = generated(
         models, agents, drift=when, test_size=test_size, sample_bytes=models.sample_bytes
     )
@@ -131,29 +136,49 @@ def _classification(
     )  # fmt: skip
 
 
-def _drift(rounds: Sequence[int] | None, probability: float, needed: bool) -> Drift:
+def _given(rounds: Sequence[int] | None) -> bool:
+    return rounds is not None and np.size(rounds) > 0
+
+
+def _drift(rounds: Sequence[int] | None, probability: float) -> Drift:
     """When concepts change: in the rounds given, or at random.
 
     Raises:
-        ValueError: which of the two arguments is wrong, or that one is missing.
+        ValueError: which of the two arguments is wrong, or that both are given.
     """
-    if rounds and probability:
+    if rounds is None or not _given(rounds):
+        return _named("drift_probability", lambda: drift.random(probability))
+    if probability:
         raise ValueError("drift_rounds and drift_probability are both given; leave one out")
-    if needed and not rounds and not probability:
+    return _named("drift_rounds", lambda: drift.at(rounds))
+
+
+def _require_both(name: str | None, rounds: Sequence[int] | None, probability: float) -> None:
+    """A drift of a dataset has a time and a kind, or there is none."""
+    when = "drift_rounds" if _given(rounds) else "drift_probability" if probability else None
+    if name is not None and when is None:
         raise ValueError("drift has no time to come; give drift_rounds or drift_probability")
-    name = "drift_rounds" if rounds else "drift_probability"
-    try:
-        return drift.at(rounds) if rounds else drift.random(probability)
-    except ValueError as error:
-        raise ValueError(f"{name} cannot be: {error}") from error
+    if name is None and when is not None:
+        kinds = ", ".join(drift.CHANGES)
+        raise ValueError(f"{when} is given, but not what changes; give drift, one of {kinds}")
 
 
 def _change(name: str | None, classes: int, degrees: float, first: int, more: int) -> Change:
     if name is not None and name not in drift.CHANGES:
         raise ValueError(f"drift is {name!r}; {nearest(str(name), drift.CHANGES)}")
+    require_count("first_classes", first)
+    require_count("more_classes", more)
     made = {
         "labels": lambda: drift.labels(classes),
         "rotation": lambda: drift.rotation(degrees),
         "classes": lambda: drift.classes(first, more),
     }
     return Change() if name is None else made[name]()
+
+
+def _named(argument: str, make: Callable[[], Drift]) -> Drift:
+    """What is made; where it cannot be, the complaint names the argument."""
+    try:
+        return make()
+    except ValueError as error:
+        raise ValueError(f"{argument} cannot be: {error}") from error

@@ -1,0 +1,141 @@
+"""What was measured in a run: the values of a record, and what is worked out from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from ..record import Record
+
+BOOKKEEPING = frozenset(
+    f"{what}_{way}" for what in ("messages", "bytes") for way in ("sent", "received")
+) | {
+    "consensus_error", "consensus_error_normalized", "gradient_evaluations", "predictions",
+    "cumulative_loss", "cumulative_error",
+}  # fmt: skip
+FALLING = ("loss", "error", "cost", "regret", "distance", "mse", "perplexity")
+# of what agents predict on a stream before they learn it: share -> the sum it is taken of
+SUFFERED = {"error_rate": "cumulative_error", "loss_per_prediction": "cumulative_loss"}
+RECENT = "recent_"  # the same of the predictions since the evaluation before
+TEAM_LOSS = "team_loss"  # what all agents together have suffered
+COMMUNICATION = "communication"  # bytes of all messages of the team, each counted once
+
+
+def main_measure(records: Sequence[Record]) -> str:
+    """The accuracy; without one the first of the task's own measures; at last the loss.
+
+    Where nothing is held out for tests, the same of the agents' own training data, or of what they
+    predicted on their streams: the share of wrong ones, or the mean loss.
+    """
+    return leading(n for r in records for n in r.history)
+
+
+def leading(measures: Iterable[str]) -> str:
+    """The main one of these measures, as `main_measure` says."""
+    given = list(measures)
+    names = [n for n in given if n not in BOOKKEEPING]
+    own = [n for n in names if not n.startswith("train_")] or names
+    accuracies = [n for n in own if n in ("accuracy", "train_accuracy")]
+    suffered = [share for share, total in SUFFERED.items() if total in given]
+    return next(iter(accuracies or own or suffered), "loss")
+
+
+def rises(measure: str) -> bool:
+    """Whether more is better: read from the name, for a record does not say."""
+    return not any(word in measure.lower() for word in FALLING)
+
+
+def is_share(measure: str) -> bool:
+    """Whether it is written in percent."""
+    return measure.endswith(("accuracy", "error_rate"))
+
+
+def values(measures: Mapping[str, np.ndarray], measure: str) -> np.ndarray:
+    """A measure of one evaluation or of several; empty where it was not taken.
+
+    A share of the predictions is NaN for agents that have predicted nothing.
+    """
+    total = SUFFERED.get(measure, "")
+    if measure not in measures and total in measures and "predictions" in measures:
+        return _ratio(measures[total], measures["predictions"])
+    return measures.get(measure, np.zeros((0, 0)))
+
+
+def measured(record: Record, measure: str) -> np.ndarray:
+    """(T, n): a measure after each evaluation.
+
+    n is the number of agents, or 1 for a shared learner and for what is measured of the team.
+    """
+    if measure == TEAM_LOSS:
+        return _flat(values(record.history, "cumulative_loss")).sum(axis=1, keepdims=True)
+    if measure == COMMUNICATION:
+        return _flat(record.team.get(COMMUNICATION, np.zeros((0, 0))))
+    if measure.startswith(RECENT):
+        steps = {n: np.diff(v, axis=0, prepend=0) for n, v in record.history.items()}
+        return _flat(values(steps, measure.removeprefix(RECENT)))
+    return _flat(values(record.history, measure))
+
+
+def last(record: Record, measure: str) -> np.ndarray:
+    """(n,): the last values of which at least one is finite; empty if there are none."""
+    rows = measured(record, measure)
+    known = np.flatnonzero(np.isfinite(rows).any(axis=1))
+    return rows[known[-1]] if known.size else np.zeros(0)
+
+
+def talks(record: Record) -> bool:
+    """Whether the agents have heard from others by the round; raw data are only sent."""
+    heard = measured(record, "messages_received").sum(axis=1)
+    return bool(np.ptp(heard) > 0) if heard.size else False
+
+
+def coordinator_bytes(record: Record) -> tuple[float, float] | None:
+    """How much the coordinator has sent and received; None where nobody has talked to it."""
+    ways = [record.team.get(f"coordinator_bytes_{way}") for way in ("sent", "received")]
+    sent, received = (float(way[-1]) if way is not None and len(way) else 0.0 for way in ways)
+    return (sent, received) if sent or received else None
+
+
+def is_coordinated(record: Record) -> bool:
+    """Whether a coordinator has answered; one that only collects raw data does not."""
+    return (coordinator_bytes(record) or (0, 0))[0] > 0
+
+
+def error_rate(record: Record) -> float:
+    """The share of the team's predictions that were wrong; NaN where there are none."""
+    wrong, predictions = (last(record, n).sum() for n in ("cumulative_error", "predictions"))
+    known = predictions > 0 and "cumulative_error" in record.history
+    return float(wrong / predictions) if known else math.nan
+
+
+def generalization_gap(record: Record, measure: str) -> float:
+    """Training minus test, so turned that it is positive where training looks better."""
+    train, test = measured(record, f"train_{measure}"), measured(record, measure)
+    both = [
+        np.mean(a) - np.mean(b)
+        for a, b in zip(train, test, strict=False)
+        if np.isfinite(a).all() and np.isfinite(b).all()
+    ]
+    return float(both[-1] if rises(measure) else -both[-1]) if both else math.nan
+
+
+def outcome(record: Record) -> str:
+    """How a run ended: nothing to say if it did all its rounds."""
+    ends = [e for e in record.events if e["kind"] in ("stop", "resume", "end")]
+    last_event = ends[-1] if ends else {"kind": "none"}
+    if last_event["kind"] == "end":
+        return ""
+    if last_event["kind"] == "stop":
+        reason = last_event.get("reason", "no reason was given")
+        return f"stopped after {last_event['round']:,} rounds: {reason}"
+    return "not finished" if record.rounds.size else "nothing evaluated yet"
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    return values.reshape(len(values), math.prod(values.shape[1:]))
+
+
+def _ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
+    return np.divide(over, under, out=np.full(np.shape(over), math.nan), where=under > 0)
