@@ -36,7 +36,8 @@ class Task(BaseTask):
         data: one dataset per agent: a torch map-style dataset of (input, target) pairs, or the
             tensors (inputs, targets). Sizes may differ. Or a stream (`peerlearn.data.streams`), of
             which every gradient draws the agent's next samples: the loss there, and the errors if
-            there is a measure ``accuracy``, are what the agent suffered before it learned, from its network in training mode.
+            there is a measure ``accuracy``, are what the agent suffered before it learned, with
+            its network in training mode.
         test: what networks are evaluated on: one dataset for all, or one per agent. A stream that
             has a test set of its own goes before.
         measures: name -> function of (outputs, targets) whose mean over the test set is reported;
