@@ -125,7 +125,7 @@ class DynamicAveraging(LocalTraining):
         generator, distances = links.coordinator.generator, Distances(away, links)
         for step in range(links.total):
             outside = members.outside
-            if not len(outside) or _squared(members.mean - s.reference) <= self.delta:
+            if not len(outside) or members.distance(s.reference) <= self.delta:
                 return
             ask = partial(distances.of, outside)
             added = augmented(strategy, Balancing(outside, step, generator, ask))
@@ -155,6 +155,11 @@ class Members:
     def mean(self) -> Tensor:
         """(P,) of the members' networks."""
         return self._sum / self._count
+
+    def distance(self, reference: Tensor) -> Tensor:
+        """||mean - reference||^2."""
+        away = torch.sub(self._sum, reference, alpha=self._count)
+        return away.dot(away) / self._count**2
 
     @property
     def outside(self) -> Tensor:
