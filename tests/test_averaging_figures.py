@@ -13,10 +13,10 @@ from peerlearn.data import sources
 from peerlearn.reproduce.averaging import (
     Point,
     Runs,
-    cheapest,
     communication,
     cumulative_loss,
     grouped,
+    needed,
     point,
     verdicts,
 )
@@ -146,14 +146,19 @@ def test_verdicts_compare_at_equal_loss() -> None:
     found = {
         "serial": Point(90, 0.0, 1.0),
         "nosync": Point(300, 0.0, 0.0),
-        "periodic 1": Point(100, 0.0, 80.0),
-        "periodic 2": Point(95, 0.0, 90.0),
-        "dynamic 1": Point(100.5, 0.0, 40.0),
-        "dynamic 2": Point(99, 0.0, 60.0),
+        "periodic 1": Point(98, 0.0, 200.0),
+        "periodic 2": Point(105, 0.0, 50.0),
+        "periodic 3": Point(np.nan, np.nan, np.nan),
+        "dynamic 1": Point(110, 0.0, 10.0),
+        "dynamic 2": Point(100, 0.0, 40.0),
+        "dynamic 3": Point(np.nan, np.nan, np.nan),
     }
-    assert cheapest(found, 101) == "dynamic 1"
-    assert cheapest(found, 99.5) == "dynamic 2"
+    assert needed(found, 105) == pytest.approx(20)  # the geometric mean, half way
+    assert needed(found, 99) is None
+    assert needed(found, 111) is None
     assert verdicts(found) == [
-        "dynamic 1 has the loss of periodic 1 (+0.5 %) with 50 % of its communication.",
-        "No dynamic protocol here has the loss of periodic 2.",
+        "dynamic 2, the nearest to the loss of periodic 1, has 2.0 % more, with 20 % of its "
+        "communication.",
+        "At the loss of periodic 2 the line through the dynamic protocols needs 40 % of its "
+        "communication.",
     ]

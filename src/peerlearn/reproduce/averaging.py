@@ -26,7 +26,6 @@ from .base import Planned, Records, Reproduction, lasting, lost, markdown, selec
 from .figures import explain, keep
 
 DYNAMIC, PERIODIC = "dynamic", "periodic"  # with what labels of such protocols begin
-SIMILAR = 0.01  # losses within one percent of each other count as the same
 
 Runs = dict[str, list[Record]]  # by label
 
@@ -173,10 +172,17 @@ def megabytes(p: Point) -> str:
     return f"{p.megabytes:,.0f}" if p.megabytes >= 10 else f"{p.megabytes:.2g}"
 
 
-def cheapest(points: Mapping[str, Point], loss: float) -> str | None:
-    """The dynamic protocol with the least communication whose loss is at most that much."""
-    enough = [n for n, p in points.items() if n.startswith(DYNAMIC) and p.loss <= loss]
-    return min(enough, key=lambda n: points[n].megabytes, default=None)
+def needed(points: Mapping[str, Point], loss: float) -> float | None:
+    """The megabytes with which dynamic averaging has that loss.
+
+    Along the line through the dynamic protocols, over the logarithm of the communication; None
+    where it does not reach so far.
+    """
+    line = sorted(p for n, p in points.items() if n.startswith(DYNAMIC) and p.megabytes > 0)
+    if not line or not line[0].loss <= loss <= line[-1].loss:
+        return None
+    spent = np.log([p.megabytes for p in line])
+    return float(np.exp(np.interp(loss, [p.loss for p in line], spent)))
 
 
 def verdicts(points: Mapping[str, Point]) -> list[str]:
@@ -187,15 +193,19 @@ def verdicts(points: Mapping[str, Point]) -> list[str]:
     for name, p in points.items():
         if name.startswith((DYNAMIC, "serial")) or not p.megabytes > 0:
             continue
-        best = cheapest(points, (1 + SIMILAR) * p.loss)
-        if best is None:
-            sentences.append(f"No dynamic protocol here has the loss of {name}.")
-            continue
-        share, change = points[best].megabytes / p.megabytes, points[best].loss / p.loss - 1
-        sentences.append(
-            f"{best} has the loss of {name} ({100 * change:+.1f} %) with {100 * share:.0f} % of "
-            "its communication."
-        )
+        spent = needed(points, p.loss)
+        if spent is None:
+            best = min((n for n in points if n.startswith(DYNAMIC)), key=lambda n: points[n].loss)
+            change, share = points[best].loss / p.loss - 1, points[best].megabytes / p.megabytes
+            sentences.append(
+                f"{best}, the nearest to the loss of {name}, has {100 * change:.1f} % more, with "
+                f"{100 * share:.0f} % of its communication."
+            )
+        else:
+            sentences.append(
+                f"At the loss of {name} the line through the dynamic protocols needs "
+                f"{100 * spent / p.megabytes:.0f} % of its communication."
+            )
     return sentences
 
 
