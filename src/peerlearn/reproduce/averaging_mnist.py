@@ -14,7 +14,7 @@ from .. import tasks
 from ..algorithm import Algorithm
 from ..algorithms import DynamicAveraging, FedAvg, Isolated, PeriodicAveraging, Serial
 from ..record import Record
-from ..report.style import color, percent, styled
+from ..report.style import color, dashes, percent, styled
 from .averaging import Averaging, Team, communication, cumulative_loss, grouped
 from .base import Records, lasting, lost, markdown
 from .figures import explain, keep
@@ -168,10 +168,15 @@ class Bound(Averaging):
             handles = {}
             for runs in grouped(records).values():
                 for number, (label, (run, *_)) in enumerate(runs.items()):
-                    bound, spent = bound_of(run), communication(run)
-                    (handles[label],) = axes.plot(bound, spent, color=color(number))
+                    talked = communication(run) > 0
+                    bound, spent = bound_of(run)[talked], communication(run)[talked]
+                    look = {"color": color(number), "linestyle": dashes(number)}
+                    (handles[label],) = axes.plot(bound, spent, **look)
                     axes.plot(bound[-1:], spent[-1:], "o", color=color(number))
             axes.set(xlabel="c / sqrt(delta) L(t, m), MB", ylabel="C(t, m), MB")
+            for side in (axes.xaxis, axes.yaxis):
+                side.set_major_formatter("{x:,.10g}")
+                side.set_minor_formatter("")
             explain(figure, handles, self.title, "Each line is one run; the dot is its end.")
         keep(figure, path, self.title)
 
