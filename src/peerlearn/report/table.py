@@ -127,13 +127,9 @@ def summary_table(records: Sequence[Record], full: bool = False) -> Table:
 
 def narrow(rows: Sequence[Mapping[str, str]]) -> list[str]:
     """The headings that fit into 80 characters; of streams, what learning cost."""
-    streams = any(row["cumulative loss"] != NOTHING for row in rows)
-    more = (
-        ("cumulative loss", "communication")
-        if streams
-        else ("consensus error", "bytes sent per agent")
-    )
-    return [*list(rows[0])[:4], *more]
+    if any(row["cumulative loss"] != NOTHING for row in rows):
+        return [*list(rows[0])[:3], "cumulative loss", "communication"]
+    return [*list(rows[0])[:4], "consensus error", "bytes sent per agent"]
 
 
 def cells(row: Row) -> dict[str, str]:
