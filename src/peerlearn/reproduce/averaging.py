@@ -252,10 +252,10 @@ def _points(axes: Axes, number: int, found: Mapping[str, Point]) -> Artist:
 
 
 def over_rounds(axes: Axes, runs: Runs, measure: Callable[[Record], np.ndarray], name: str) -> None:
-    """One line for each protocol, of its first seed; vertical lines where the concept drifts."""
+    """One line for each protocol, of its last seed; vertical lines where the concept drifts."""
     families = list(dict.fromkeys(label.partition(" ")[0] for label in runs))
     for label, of_label in runs.items():
-        run, number = of_label[0], families.index(label.partition(" ")[0])
+        run, number = of_label[-1], families.index(label.partition(" ")[0])
         share = run.rounds / max(run.rounds[-1], 1)  # protocols may do several steps a round
         (line,) = axes.plot(100 * share, measure(run), linewidth=1.2, color=color(number))
         setting = label.partition(" ")[2]

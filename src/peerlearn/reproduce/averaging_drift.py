@@ -46,6 +46,7 @@ class Figure5(Averaging):
     """Samples one by one, a new model with probability 0.001 a round."""
 
     name = "averaging-concepts"
+    seeds = (0, 4)  # with one drift, and with five, as many as are to be expected
     title = "Kamp et al., Figure 5: 100 agents through concept drifts"
     over_time = True
     evaluations = 100
