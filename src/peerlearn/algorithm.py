@@ -127,13 +127,13 @@ class Algorithm(ABC):
         return self.communicates or Needs.COORDINATOR in self.needs
 
     def gradients(self, rounds: int, epoch: int = 1) -> int:
-        """How many minibatch gradients an agent draws at most in so many rounds.
+        """How many minibatch gradients an agent draws at most in so many rounds; one in each here.
 
         Args:
             rounds: how many rounds, the start included.
             epoch: how many minibatches the longest epoch has, for methods that train for epochs.
         """
-        return rounds * getattr(self, "local_steps", 1)
+        return rounds
 
     @abstractmethod
     def start(self, theta: Tensor, learner: Learner, links: Links) -> Any:

@@ -30,6 +30,9 @@ class Isolated(LocalTraining):
 
     communicates: ClassVar[bool] = False
 
+    def gradients(self, rounds: int, epoch: int = 1) -> int:
+        return rounds * self.local_steps
+
     def round(self, s: LocalState, learner: Learner, links: Links) -> LocalState:
         theta, moments = s
         for _ in range(self.local_steps):

@@ -69,6 +69,9 @@ class DiNNO(Algorithm):
     exact: ClassVar[bool] = True
     State: ClassVar[type] = DiNNOState
 
+    def gradients(self, rounds: int, epoch: int = 1) -> int:
+        return rounds * self.local_steps
+
     def start(self, theta: Tensor, learner: Learner, links: Links) -> DiNNOState:
         return DiNNOState(theta.clone(), theta.new_zeros(theta.shape), {})
 

@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from numbers import Integral, Real
 from typing import Any
@@ -41,7 +41,7 @@ class Drift(ABC):
         return []
 
     def describe(self) -> dict[str, Any]:
-        return {"kind": type(self).__name__, **asdict(self)}  # type: ignore[call-overload]
+        return {"kind": type(self).__name__, **vars(self)}
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Change:
         return []
 
     def describe(self) -> dict[str, Any]:
-        return {"kind": type(self).__name__, **asdict(self)}
+        return {"kind": type(self).__name__, **vars(self)}
 
 
 @dataclass(frozen=True)
