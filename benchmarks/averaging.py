@@ -13,7 +13,7 @@ import peerlearn as pl
 from peerlearn.algorithms.dynamic_averaging import DynamicState
 from peerlearn.learner import Learner
 from peerlearn.links import Links
-from peerlearn.training import _Session
+from peerlearn.session import Session
 
 AGENTS, BATCH = 200, 10
 ROUNDS = 5  # of a block
@@ -26,14 +26,23 @@ DELTA = 1e-2
 class Pushed(pl.DynamicAveraging):
     """One agent, pushed so far away that only the mean of all is in the safe zone again.
 
-    In every round the coordinator asks the other agents one after the other: the most steps that
-    balancing can take. The push goes back and forth, so that the networks stay where they are.
+    In every round the coordinator asks for the network of every other agent. The push goes back
+    and forth, so that the networks stay where they are.
+
+    Args:
+        far: how far the agent is pushed, in radii of the safe zone.
+        lean: how far all agents are from the reference, in the same direction. The closer to the
+            border they are, the less does each of them bring the mean back.
     """
 
+    far: float
+    lean: float = 0.0
+
     def synchronize(self, s: DynamicState, learner: Learner, links: Links) -> DynamicState:
-        agents, parameters = s.theta.shape
-        far = 1.5 * agents * (self.delta / parameters) ** 0.5  # for each parameter
-        s.theta[0] += far if links.round % 2 else -far
+        radius = (self.delta / s.theta.shape[1]) ** 0.5  # in each parameter
+        radius *= 1 if links.round % 2 else -1
+        s.theta[0] += self.far * radius
+        s = s._replace(reference=s.reference - self.lean * radius)
         return super().synchronize(s, learner, links)
 
 
@@ -48,8 +57,13 @@ METHODS: dict[str, tuple[pl.Algorithm, str, int]] = {
         "DynamicAveraging, all agents violate",
         0,
     ),
+    "far away": (
+        Pushed(far=1.5 * AGENTS, delta=DELTA, period=1, lr=LR),
+        "DynamicAveraging, one violates by far",
+        AGENTS - 1,
+    ),
     "one by one": (
-        Pushed(delta=DELTA, period=1, lr=LR),
+        Pushed(far=4.0, lean=0.985, delta=DELTA, period=1, lr=LR),
         "DynamicAveraging, one violates, the others are asked one by one",
         AGENTS - 1,
     ),
@@ -101,7 +115,7 @@ def measure(budget_s: float) -> tuple[float, list[Averaging]]:
     return 1e3 * median(alone) / ROUNDS, found
 
 
-def _require_full_synchronizations(run: _Session, asked: int) -> None:
+def _require_full_synchronizations(run: Session, asked: int) -> None:
     """What was measured is what the table says: all send in each round, so many because asked.
 
     Raises:

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 import peerlearn as pl
 from peerlearn.algorithms.augmentation import STRATEGIES, Balancing, augmented
-from peerlearn.algorithms.dynamic_averaging import DynamicState
+from peerlearn.algorithms.dynamic_averaging import DynamicState, Members
 from peerlearn.engines import StackedEngine
 from peerlearn.graphs import metropolis
 from peerlearn.learner import Learner
@@ -180,6 +180,67 @@ def test_definition_2(situation, delta, augment, round):
     assert divergence <= delta * (1 + 1e-9) + 1e-12 * size**2
     if bool(((theta - reference).square().sum(dim=1) <= delta).all()):
         assert torch.equal(after, theta)  # no violation, no change
+
+
+# --- Algorithm 1 to the letter --------------------------------------------------------------------
+
+
+@st.composite
+def near_and_far(draw):
+    """Whole numbers, so that every sum is exact: most agents near the reference, some far away."""
+    shape = draw(st.integers(1, 12)), draw(st.integers(1, 3))
+    theta = draw(arrays(np.int64, shape, elements=st.integers(-3, 3)))
+    theta *= draw(arrays(np.int64, (shape[0], 1), elements=st.sampled_from([1, 1, 1, 40])))
+    return theta, draw(arrays(np.int64, shape[1], elements=st.integers(-2, 2)))
+
+
+def to_the_letter(theta, reference, delta, strategy, generator):
+    """B, and how often it was augmented, if the mean is looked at after every augmentation."""
+    away = np.square(theta - reference).sum(axis=1)
+    inside, step = set(np.flatnonzero(away > delta).tolist()), 0
+
+    def unsafe():
+        sum_away = theta[sorted(inside)].sum(axis=0) - len(inside) * reference
+        return np.square(sum_away).sum() > len(inside) ** 2 * delta
+
+    while 0 < len(inside) < len(theta) and unsafe():
+        outside = torch.tensor([i for i in range(len(theta)) if i not in inside])
+        distances = torch.from_numpy(away)[outside]
+        added = strategy(Balancing(outside, step, generator, lambda d=distances: d))
+        inside, step = inside | set(torch.as_tensor(added).tolist()), step + 1
+    return sorted(inside), step
+
+
+@settings(max_examples=300, deadline=None)
+@given(near_and_far(), st.integers(1, 30), st.sampled_from(sorted(STRATEGIES)), st.integers(0, 9))
+def test_asking_together_asks_whom_one_by_one_would(situation, delta, augment, round):
+    theta, reference = situation
+    one = engine(len(theta))
+    members, steps = to_the_letter(
+        theta, reference, delta, STRATEGIES[augment], one.links(round, None).coordinator.generator
+    )
+    rows, none = torch.from_numpy(theta).double(), torch.tensor([-len(theta)])  # v stays below m
+    state = DynamicState(rows.clone(), {}, torch.from_numpy(reference).double(), none)
+    method = pl.DynamicAveraging(delta=delta, augment=augment)
+    after = method.synchronize(state, Moves(theta.tolist(), []), one.links(round, None)).theta
+    if members:
+        rows[members] = rows[members].mean(dim=0)
+    torch.testing.assert_close(after, rows, rtol=0, atol=1e-12)
+    violators = int((np.square(theta - reference).sum(axis=1) > delta).sum())
+    asked_how_far = len(theta) - violators if augment == "farthest" and steps else 0
+    sent = 2 * len(members) - violators + asked_how_far
+    assert one.traffic.coordinator_messages_sent.tolist() == [sent]
+    assert one.traffic.coordinator_messages_received.tolist() == [len(members) + asked_how_far]
+
+
+@pytest.mark.parametrize(("first", "missing"), [(1.0, 0), (1.5, 1), (10.0, 4), (11.0, 5), (99, 19)])
+def test_so_many_are_missing_at_least(first, missing):
+    """Of 20 agents one is at ``first``, and the best that the others can do is to be at -1."""
+    links = engine(20).links(0, None)
+    members = Members(torch.tensor([0]), torch.tensor([[first]], dtype=torch.float64), links)
+    assert members.missing(torch.zeros(1, dtype=torch.float64), delta=1.0) == missing
+    fewer = range(missing)
+    assert all((first - n) / (1 + n) > 1 for n in fewer)
 
 
 # --- the ends of the scale ------------------------------------------------------------------------

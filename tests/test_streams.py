@@ -409,6 +409,9 @@ def test_tasks_that_cannot_be(options, words):
         (lambda: dealt(samples(3), 1, drift=[3]), r"drift is \[3\], expected one such as drift.at"),
         (lambda: dealt(samples(3), 1, change="labels"), "change is 'labels', expected one such"),
         (lambda: finite(samples(3)), "dataset of agent 0 holds no pairs"),
+        (lambda: dealt(list(samples(3)), 1), r"the pool .* no pairs .* a tuple of the tensors"),
+        (lambda: dealt([torch.ones(2, 2)] * 2, 1), "the pool of the stream holds no pairs"),
+        (lambda: dealt(samples(3), 1, test=list(samples(2))), "the test set holds no pairs"),
         (lambda: graphical_models(hidden=0), "hidden is 0, expected a whole number"),
     ],
 )

@@ -63,23 +63,21 @@ STRATEGIES: dict[str, Strategy] = {
 
 
 def augmented(strategy: Strategy, balancing: Balancing) -> Tensor:
-    """The numbers (k,) that the strategy adds, ascending.
+    """The numbers (k,) that the strategy adds.
 
     Raises:
         ValueError: none, the same one twice, or one that is not outside.
     """
-    added = torch.as_tensor(strategy(balancing), dtype=torch.int64).reshape(-1).sort().values
-    chosen = added.tolist()
-    apart = len(set(chosen)) == len(chosen)
-    if not chosen or not apart or not set(chosen) <= set(balancing.outside.tolist()):
+    added = torch.as_tensor(strategy(balancing), dtype=torch.int64).flatten()
+    chosen, outside = added.tolist(), balancing.outside.tolist()
+    if not chosen or len({*chosen}.intersection(outside)) < len(chosen):
         raise ValueError(
             f"the augmentation strategy {getattr(strategy, '__name__', strategy)!r} added the "
-            f"agents {chosen}, expected at least one of {balancing.outside.tolist()}, each "
-            "at most once"
+            f"agents {chosen}, expected at least one of {outside}, each at most once"
         )
     return added
 
 
 def _drawn(b: Balancing, count: int) -> Tensor:
     """So many of those outside, or all that are left."""
-    return b.outside[torch.randperm(len(b.outside), generator=b.generator)[:count]]
+    return b.outside.take(torch.randperm(len(b.outside), generator=b.generator)[:count])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -63,7 +64,8 @@ class DynamicAveraging(LocalTraining):
         period: b, rounds between checks.
         augment: whom to add to B: "random" (one by one), "growing" (random, 1, 2, 4, ... of them),
             "farthest" (from r, first), "all" (at once), or a function of a
-            `augmentation.Balancing`.
+            `augmentation.Balancing`. Of a function, a run to be resumed remembers no more than the
+            name, which all lambdas share.
 
     Source: Kamp et al., "Efficient Decentralized Deep Learning by Dynamic Model Averaging", ECML
     PKDD 2018, Algorithm 1, where v restarts only if it is m exactly: it can jump over m, and here
@@ -103,14 +105,15 @@ class DynamicAveraging(LocalTraining):
 
     def synchronize(self, s: DynamicState, learner: Learner, links: Links) -> DynamicState:
         """The operator sigma_{delta, b} in a round in which the conditions are checked."""
-        away = _squared(s.theta - s.reference)
+        away = (s.theta - s.reference).square_().sum(dim=1)  # (A,)
         numbers, rows = links.coordinator.receive(s.theta, away > self.delta)
         if len(numbers) == 0:
             return s
         violations = s.violations + len(numbers)
         members = Members(numbers, rows, links)
         if int(violations) >= links.total:
-            members.add(members.outside, s.theta)
+            members.choose(members.outside)
+            members.ask(s.theta)
         self._balance(members, s, away, links)
         mean = links.coordinator.send(members.mean, members.numbers)
         place(mean, s.theta, links.hosted(members.numbers))
@@ -120,16 +123,20 @@ class DynamicAveraging(LocalTraining):
         return s._replace(reference=mean, violations=torch.zeros_like(violations))
 
     def _balance(self, members: Members, s: DynamicState, away: Tensor, links: Links) -> None:
-        """Add agents until the mean of all members is in the safe zone."""
+        """Add agents until the mean of all members is in the safe zone.
+
+        As many as it takes in any case are chosen one after the other, and asked together.
+        """
         strategy = self.augment if callable(self.augment) else STRATEGIES[self.augment]
         generator, distances = links.coordinator.generator, Distances(away, links)
-        for step in range(links.total):
-            outside = members.outside
-            if not len(outside) or members.distance(s.reference) <= self.delta:
-                return
-            ask = partial(distances.of, outside)
-            added = augmented(strategy, Balancing(outside, step, generator, ask))
-            members.add(added, s.theta)
+        step = 0
+        while missing := members.missing(s.reference, self.delta):
+            while missing > 0 and len(outside := members.outside):
+                ask = partial(distances.of, outside)
+                chosen = augmented(strategy, Balancing(outside, step, generator, ask))
+                members.choose(chosen)
+                missing, step = missing - len(chosen), step + 1
+            members.ask(s.theta)
 
 
 class Members:
@@ -143,37 +150,50 @@ class Members:
 
     def __init__(self, numbers: Tensor, rows: Tensor, links: Links) -> None:
         self._links, self._count = links, len(numbers)
-        self._inside = torch.zeros(links.total, dtype=torch.bool)
-        self._inside[numbers] = True
+        self._outside = torch.ones(links.total, dtype=torch.bool)
+        self._outside[numbers] = False
         self._sum = rows.sum(dim=0)
+        self._chosen: list[Tensor] = []
 
     @property
     def numbers(self) -> Tensor:
-        return self._inside.nonzero()[:, 0]
+        return (~self._outside).nonzero().flatten()
 
     @property
     def mean(self) -> Tensor:
         """(P,) of the members' networks."""
         return self._sum / self._count
 
-    def distance(self, reference: Tensor) -> Tensor:
-        """||mean - reference||^2."""
-        away = torch.sub(self._sum, reference, alpha=self._count)
-        return away.dot(away) / self._count**2
-
     @property
     def outside(self) -> Tensor:
         """The numbers of all other agents."""
-        return (~self._inside).nonzero()[:, 0]
+        return self._outside.nonzero().flatten()
 
-    def add(self, numbers: Tensor, theta: Tensor) -> None:
-        """Ask those agents for their networks, which are among theta (A, P) where hosted here."""
-        coordinator = self._links.coordinator
+    def missing(self, reference: Tensor, delta: float) -> int:
+        """How many agents it takes at least until ||mean - reference||^2 <= delta.
+
+        The sum of k members must come within k sqrt(delta) of k times the reference. An agent from
+        outside is within sqrt(delta) of the reference itself, so with each the sum comes closer by
+        no more than that, and the bound grows by as much.
+        """
+        away = torch.sub(self._sum, reference, alpha=self._count)
+        excess = math.sqrt(float(away.dot(away)) / delta) - self._count
+        left = self._links.total - self._count
+        return 0 if excess <= 0 else int(min(left, max(1, excess / 2)))
+
+    def choose(self, numbers: Tensor) -> None:
+        """Take those agents in; they are still to be asked."""
+        self._outside[numbers] = False
+        self._chosen.append(numbers)
+
+    def ask(self, theta: Tensor) -> None:
+        """Ask the chosen for their networks, which are among theta (A, P) where hosted here."""
+        coordinator, numbers = self._links.coordinator, torch.cat(self._chosen).sort().values
         coordinator.ask(numbers)
         _, rows = coordinator.receive(theta, self._links.hosted(numbers))
-        self._sum += rows.sum(dim=0)
+        self._sum += rows[0] if len(rows) == 1 else rows.sum(dim=0)  # a sum of one takes longer
         self._count += len(numbers)
-        self._inside[numbers] = True
+        self._chosen.clear()
 
 
 class Distances:
@@ -192,8 +212,3 @@ class Distances:
             self._known = torch.zeros(self._links.total, dtype=torch.float64)
             self._known[senders] = values.double()
         return self._known[numbers]
-
-
-def _squared(rows: Tensor) -> Tensor:
-    """The squared norms of rows (A, P), or of one."""
-    return rows.square().sum(dim=-1)

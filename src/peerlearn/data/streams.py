@@ -372,9 +372,13 @@ def _tensors(data: Data, what: str) -> Batch:
         raise ValueError(f"{what} is empty; give it at least one sample")
     found = as_tensors(data)
     if found is None:
-        found = tuple(default_collate([data[i] for i in range(length(data))]))
+        items = [data[i] for i in range(length(data))]
+        found = () if isinstance(items[0], Tensor) else tuple(default_collate(items))
     if len(found) != 2 or not all(isinstance(part, Tensor) for part in found):
-        raise ValueError(f"{what} holds no pairs (input, target); give a dataset of such pairs")
+        raise ValueError(
+            f"{what} holds no pairs (input, target); give a dataset of such pairs, or a tuple of "
+            "the tensors (inputs, targets)"
+        )
     inputs, targets = found
     if len(inputs) != len(targets):
         raise ValueError(

@@ -20,7 +20,8 @@ import networkx as nx
 import numpy as np
 
 from .checks import check_options, choose, listed, positive, probability, undirected, whole
-from .topologies import from_networkx, near
+from .random_families import near
+from .topologies import from_networkx
 
 
 class GraphSchedule(ABC):

@@ -1,204 +1,92 @@
 """Topologies: who can talk to whom.
 
-Every function returns an undirected `networkx.Graph` of the agents 0..n-1 without loops. Random
-ones are the same whenever their seed is, and are drawn again until they are connected.
+Every function returns an undirected `networkx.Graph` of the agents 0..n-1 without loops.
 """
 
 from __future__ import annotations
 
 import inspect
 import math
-import random
-from bisect import bisect_left
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any
 
 import networkx as nx
-import numpy as np
-from scipy.spatial import KDTree
-from scipy.spatial.distance import pdist
 
-from .checks import check_options, choose, listed, positive, probability, undirected, whole
-from .spectrum import fiedler_value
-
-ATTEMPTS = 1000  # draws of a random graph before giving up on a connected one
-REDRAWS = 100  # draws of the positions before giving up on a wanted connectivity
-TOLERANCE = 0.05  # accepted relative distance to the wanted connectivity
-
-
-Build = ParamSpec("Build")
+from .checks import check_options, choose, listed, undirected, whole
+from .naming import named, numbered
+from .random_families import (
+    barabasi_albert,
+    erdos_renyi,
+    random_geometric,
+    random_regular,
+    small_world,
+)
 
 
-def _named(build: Callable[Build, nx.Graph]) -> Callable[Build, nx.Graph]:
-    """The graph remembers what it is called, for records and reports."""
-
-    @wraps(build)
-    def named(*args: Build.args, **kwargs: Build.kwargs) -> nx.Graph:
-        graph = build(*args, **kwargs)
-        graph.graph["name"] = build.__name__
-        return graph
-
-    return named
-
-
-@_named
+@named
 def complete(n: int) -> nx.Graph:
     """Everybody talks to everybody."""
-    return _numbered(nx.complete_graph(whole("complete", "n", n, 1)))
+    return numbered(nx.complete_graph(whole("complete", "n", n, 1)))
 
 
-@_named
+@named
 def cycle(n: int) -> nx.Graph:
     """A ring: agent i talks to i - 1 and i + 1."""
-    return _numbered(nx.cycle_graph(whole("cycle", "n", n, 3)))
+    return numbered(nx.cycle_graph(whole("cycle", "n", n, 3)))
 
 
-@_named
+@named
 def path(n: int) -> nx.Graph:
     """A cycle cut open."""
-    return _numbered(nx.path_graph(whole("path", "n", n, 1)))
+    return numbered(nx.path_graph(whole("path", "n", n, 1)))
 
 
-@_named
+@named
 def star(n: int) -> nx.Graph:
     """Agent 0 in the middle talks to the n - 1 others, who talk to nobody else."""
-    return _numbered(nx.star_graph(whole("star", "n", n, 2) - 1))
+    return numbered(nx.star_graph(whole("star", "n", n, 2) - 1))
 
 
-@_named
+@named
 def wheel(n: int) -> nx.Graph:
     """Agent 0 in the middle of a cycle of the n - 1 others."""
-    return _numbered(nx.wheel_graph(whole("wheel", "n", n, 4)))
+    return numbered(nx.wheel_graph(whole("wheel", "n", n, 4)))
 
 
-@_named
+@named
 def grid(rows: int, columns: int) -> nx.Graph:
     """A rectangle, numbered row by row; each agent talks to those beside, above and below it."""
     whole("grid", "rows", rows, 1)
-    return _numbered(nx.grid_2d_graph(rows, whole("grid", "columns", columns, 1)))
+    return numbered(nx.grid_2d_graph(rows, whole("grid", "columns", columns, 1)))
 
 
-@_named
+@named
 def torus(rows: int, columns: int) -> nx.Graph:
     """A grid whose opposite sides touch: four neighbors for everybody."""
     whole("torus", "rows", rows, 3)
-    return _numbered(nx.grid_2d_graph(rows, whole("torus", "columns", columns, 3), periodic=True))
+    return numbered(nx.grid_2d_graph(rows, whole("torus", "columns", columns, 3), periodic=True))
 
 
-@_named
+@named
 def hypercube(dimension: int) -> nx.Graph:
     """2^dimension agents; two talk where their numbers differ in one binary digit."""
-    return _numbered(nx.hypercube_graph(whole("hypercube", "dimension", dimension, 1)))
+    return numbered(nx.hypercube_graph(whole("hypercube", "dimension", dimension, 1)))
 
 
-@_named
+@named
 def exponential(n: int) -> nx.Graph:
     """The static exponential graph: agent i talks to i +- 2^k modulo n, for all 2^k < n."""
     hops = range((whole("exponential", "n", n, 2) - 1).bit_length())
-    return _numbered(nx.circulant_graph(n, [2**k for k in hops]))
+    return numbered(nx.circulant_graph(n, [2**k for k in hops]))
 
 
-@_named
+@named
 def bipartite(a: int, b: int) -> nx.Graph:
     """Complete bipartite: each of the first ``a`` agents talks to each of the other ``b``."""
     whole("bipartite", "a", a, 1)
-    return _numbered(nx.complete_bipartite_graph(a, whole("bipartite", "b", b, 1)))
-
-
-@_named
-def erdos_renyi(n: int, p: float = 0.3, seed: int = 0) -> nx.Graph:
-    """Each pair talks with probability p, drawn again until the graph is connected.
-
-    Raises:
-        ValueError: p is no probability, or no connected graph came in `ATTEMPTS` draws.
-    """
-    whole("erdos_renyi", "n", n, 1)
-    probability("erdos_renyi", "p", p)
-    draw = partial(nx.fast_gnp_random_graph, n, p, _generator("erdos_renyi", seed))
-    return _connected(draw, f"raise p, here {p}, towards log(n) / n = {math.log(n) / n:.3g}")
-
-
-@_named
-def random_regular(n: int, degree: int = 3, seed: int = 0) -> nx.Graph:
-    """``degree`` neighbors for everybody, at random."""
-    whole("random_regular", "n", n, 2)
-    whole("random_regular", "degree", degree, 1, n - 1)
-    if n * degree % 2:
-        raise ValueError(
-            f"random_regular: {n} agents of degree {degree} have half an edge left over; "
-            "make one of the two even"
-        )
-    draw = partial(nx.random_regular_graph, degree, n, _generator("random_regular", seed))
-    return _connected(draw, f"raise degree, here {degree}")
-
-
-@_named
-def small_world(n: int, neighbors: int = 4, p: float = 0.2, seed: int = 0) -> nx.Graph:
-    """Watts-Strogatz: a ring of the nearest ``neighbors``, each edge rewired with probability p."""
-    whole("small_world", "n", n, 3)
-    whole("small_world", "neighbors", neighbors, 2, n - 1)
-    probability("small_world", "p", p)
-    if neighbors % 2:
-        raise ValueError(
-            f"small_world: neighbors is {neighbors}, expected an even number (half on each side)"
-        )
-    draw = partial(nx.watts_strogatz_graph, n, neighbors, p, _generator("small_world", seed))
-    return _connected(draw, f"lower p, here {p}, or raise neighbors, here {neighbors}")
-
-
-@_named
-def barabasi_albert(n: int, links: int = 2, seed: int = 0) -> nx.Graph:
-    """Few hubs, many leaves: each new agent links to ``links`` others, the popular ones first."""
-    whole("barabasi_albert", "n", n, 2)
-    whole("barabasi_albert", "links", links, 1, n - 1)
-    return _numbered(nx.barabasi_albert_graph(n, links, _generator("barabasi_albert", seed)))
-
-
-@_named
-def random_geometric(
-    n: int, radius: float | None = None, connectivity: float | None = None, seed: int = 0
-) -> nx.Graph:
-    """Agents at random in the unit square; two talk where they are within a radius.
-
-    Give exactly one of ``radius`` and ``connectivity``. The node attribute "position" holds (x, y).
-
-    Args:
-        n: agents.
-        radius: largest distance of two neighbors, at most sqrt(2) makes sense.
-        connectivity: wanted algebraic connectivity (`fiedler_value`), more than 0 and at most n.
-            It is a step function of the radius, so the radius is bisected to the closest step;
-            where that is off by more than 5 %, positions are drawn again.
-        seed: of the positions.
-
-    Raises:
-        ValueError: not exactly one was given, or no draw gave what was wanted.
-    """
-    whole("random_geometric", "n", n, 2)
-    if (radius is None) == (connectivity is None):
-        raise ValueError(
-            f"random_geometric: got radius={radius} and connectivity={connectivity}, "
-            "expected exactly one of the two"
-        )
-    generator = np.random.default_rng(whole("random_geometric", "seed", seed, 0))
-    if connectivity is not None:
-        positive("random_geometric", "connectivity", connectivity, n)
-        return _of_connectivity(n, connectivity, generator)
-
-    def draw() -> nx.Graph:
-        return near(generator.random((n, 2)), positive("random_geometric", "radius", radius))
-
-    return _connected(draw, f"raise radius, here {radius}")
-
-
-def near(positions: np.ndarray, radius: float) -> nx.Graph:
-    """An edge where two of the positions (n, dimensions) are at most ``radius`` apart."""
-    graph = nx.Graph()
-    graph.add_nodes_from((i, {"position": tuple(p)}) for i, p in enumerate(positions.tolist()))
-    pairs = KDTree(positions).query_pairs(radius, output_type="ndarray")
-    graph.add_edges_from(pairs.tolist())
-    return graph
+    return numbered(nx.complete_bipartite_graph(a, whole("bipartite", "b", b, 1)))
 
 
 def from_edge_list(path: str | Path, n: int | None = None) -> nx.Graph:
@@ -231,7 +119,7 @@ def from_edge_list(path: str | Path, n: int | None = None) -> nx.Graph:
         raise ValueError(f"{path} is no edge list: " + listed(mistakes, separator="; "))
     graph = nx.empty_graph(max(map(max, edges)) + 1 if n is None else n)
     graph.add_edges_from(edges)
-    return _numbered(graph)
+    return numbered(graph)
 
 
 def from_networkx(graph: nx.Graph) -> nx.Graph:
@@ -252,7 +140,7 @@ def from_networkx(graph: nx.Graph) -> nx.Graph:
             f"these nodes have an edge to themselves: {listed(loops)}; "
             "remove those edges: an agent's weight for itself comes from the weights"
         )
-    return _numbered(graph)
+    return numbered(graph)
 
 
 TOPOLOGIES: dict[str, Callable[..., nx.Graph]] = {
@@ -346,59 +234,6 @@ SIZED: dict[str, Callable[..., nx.Graph]] = {  # those whose first argument is n
     "bipartite": _sized_bipartite,
     "edge_list": _sized_edge_list,
 }
-
-
-def _numbered(graph: nx.Graph) -> nx.Graph:
-    """The same graph with its nodes named and ordered 0..n-1 and its edges in order."""
-    agents = range(len(graph))
-    labels = agents if set(graph) == set(agents) else list(graph)
-    number = {label: agent for agent, label in enumerate(labels)}
-    plain = nx.Graph(name=graph.graph.get("name", ""))
-    plain.add_nodes_from((number[label], graph.nodes[label]) for label in labels)
-    edges = ((number[i], number[j]) for i, j in graph.edges)
-    plain.add_edges_from(sorted((min(e), max(e)) for e in edges))
-    return plain
-
-
-def _generator(graph: str, seed: int) -> random.Random:
-    return random.Random(whole(graph, "seed", seed, 0))
-
-
-def _connected(draw: Callable[[], nx.Graph], advice: str) -> nx.Graph:
-    for _ in range(ATTEMPTS):
-        graph = draw()
-        if nx.is_connected(graph):
-            return _numbered(graph)
-    raise ValueError(f"no connected graph of {len(graph)} agents in {ATTEMPTS} draws; {advice}")
-
-
-def _of_connectivity(n: int, connectivity: float, generator: np.random.Generator) -> nx.Graph:
-    """Positions and the radius that come closest to ``connectivity``, within the tolerance."""
-    misses = []
-    for _ in range(REDRAWS):
-        graph = _bisected(generator.random((n, 2)), connectivity)
-        reached = fiedler_value(graph)
-        if abs(reached - connectivity) <= TOLERANCE * connectivity:
-            return _numbered(graph)
-        misses.append(reached)
-    closest = min(misses, key=lambda value: abs(value - connectivity))
-    raise ValueError(
-        f"random_geometric: no radius gives {n} agents the connectivity {connectivity} in "
-        f"{REDRAWS} draws; the closest was {closest:.4g}: ask for that, or take another seed"
-    )
-
-
-def _bisected(positions: np.ndarray, connectivity: float) -> nx.Graph:
-    """The radius for which connectivity, which never falls with the radius, comes closest."""
-    distances = np.sort(pdist(positions))
-    radii = np.append((distances[1:] + distances[:-1]) / 2, distances[-1] + 1)  # one edge more each
-
-    def miss(radius: float) -> float:
-        return fiedler_value(near(positions, radius)) - connectivity
-
-    first = bisect_left(radii.tolist(), 0.0, key=miss)
-    around = radii[max(first - 1, 0) : first + 1]
-    return near(positions, min(around, key=lambda radius: abs(miss(radius))))
 
 
 def _edge_mistake(words: list[str], n: int | None) -> str:
