@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy, nll_loss
 
 import peerlearn as pl
+from peerlearn.session import Session
 from peerlearn.setup import prepare
 from peerlearn.tasks.models import dinno_cnn, mlp
-from peerlearn.training import _Session
 
 SAMPLES = 256  # in an agent's data
 
@@ -112,13 +112,13 @@ def methods() -> dict[str, tuple[pl.Algorithm, int]]:
     }
 
 
-def session(task: pl.Task, algorithm: pl.Algorithm, rounds: int = 10_000) -> _Session:
+def session(task: pl.Task, algorithm: pl.Algorithm, rounds: int = 10_000) -> Session:
     """A run on a cycle, started as `peerlearn.train` starts it, whose rounds we call ourselves."""
     setup = prepare(
         task, algorithm, pl.graphs.cycle(task.agents), rounds=rounds, seed=0, weights="metropolis",
         evaluate_every=rounds, out=None, resume=False, checkpoint_every=None, device="cpu",
-        dtype="float32", engine="stacked", label=None,
+        dtype="float32", engine="stacked", timeout_s=30.0, label=None,
     )  # fmt: skip
-    started = _Session(setup)
+    started = Session(setup, setup.team)
     started._start()
     return started

@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 
 import peerlearn as pl
 from peerlearn import graphs
+from peerlearn.data import streams
 from peerlearn.errors import ConfigurationError
 
 
@@ -157,6 +158,12 @@ TASKS = {
     "weighting": ({"weighting": "sizes"}, ["weighting is 'sizes'", "did you mean 'size'?"]),
     "gradients": ({"gradients": "vmapp"}, ["gradients is 'vmapp'", "did you mean 'vmap'?"]),
     "one dataset": ({"data": samples(4)}, ["data is one dataset", "a list with one dataset per"]),
+    "class of a stream": (
+        {"data": streams.finite}, ["data is <class", "streams.finite", "streams.dealt((inputs"],
+    ),
+    "class of a stream, many batch sizes": (
+        {"data": streams.dealt, "batch_size": [1, 2]}, ["data is <class", "one dataset per agent"],
+    ),
     "three tensors": (
         {"data": [(*samples(3), torch.ones(3))] * 4},
         ["agent 0 is a tuple of Tensor, Tensor, Tensor", "(inputs, targets)"],

@@ -322,6 +322,18 @@ def test_a_mistake_in_an_experiment_file_is_said_once_and_at_its_key(line, words
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize("size", ["0", "[1, 2]", "-1", "2.5"])
+def test_a_wrong_batch_size_does_not_hide_a_drift_past_the_end(size, tmp_path):
+    path = tmp_path / "stream.toml"
+    path.write_text(
+        'name = "stream"\nrounds = 8\n[task]\nname = "digits_stream"\nagents = 3\n'
+        f'drift = "labels"\ndrift_rounds = [9]\nbatch_size = {size}\n'
+        '[[algorithms]]\nname = "FedAvg"\n'
+    )
+    with pytest.raises(ValueError, match=r"task.batch_size: .*\ntask.drift: .* in round 9 is past"):
+        load(path)
+
+
 def test_the_drifts_of_a_run_are_in_its_record(tmp_path):
     task = pl.tasks.digits_stream(agents=2, drift="labels", drift_probability=0.3)
     run = pl.train(task, METHODS["Isolated"](), rounds=9, device="cpu", out=tmp_path, seed=2)

@@ -72,7 +72,7 @@ def test_a_model_is_a_copy():
 def test_a_model_of_no_agent_is_refused(agent):
     with pytest.raises(ValueError, match=f"agent is {agent}: expected an agent from 0 to 3"):
         train().model(agent)
-    with pytest.raises(ValueError, match=r"there is one network, .*; use run\.model\(0\)"):
+    with pytest.raises(ValueError, match=r"there is one network here; use run\.model\(0\)"):
         train(algorithm=pl.Centralized()).model(agent)
 
 

@@ -17,7 +17,7 @@ from .algorithms import (
     PeriodicAveraging,
     Serial,
 )  # fmt: skip
-from .errors import ConfigurationError, Diverged, PeerlearnError
+from .errors import ConfigurationError, Diverged, Lost, PeerlearnError
 from .optimizer import LocalOptimizer
 from .tasks import Task
 from .training import Run, train
@@ -25,6 +25,6 @@ from .training import Run, train
 __all__ = [
     "CDMSGD", "CDSGD", "DMSGD", "DSGD", "DSGT", "Algorithm", "Centralized", "ConfigurationError",
     "ConsensusADMM", "DiNNO", "Diverged", "DynamicAveraging", "FedAvg", "Isolated",
-    "LocalOptimizer", "Needs", "PeerlearnError", "PeriodicAveraging", "Run", "Serial", "Task",
-    "algorithms", "data", "graphs", "learners", "schedules", "tasks", "train",
+    "LocalOptimizer", "Lost", "Needs", "PeerlearnError", "PeriodicAveraging", "Run", "Serial",
+    "Task", "algorithms", "data", "graphs", "learners", "schedules", "tasks", "train",
 ]  # fmt: skip

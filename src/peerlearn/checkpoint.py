@@ -78,21 +78,31 @@ def load(path: Path) -> Checkpoint:
         ) from error
 
 
-def differences(kept: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> list[str]:
-    """Where two configurations differ, one sentence each."""
+def differences(kept: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """Where two configurations differ, one sentence each.
+
+    Of values whose beginnings are alike, such as the edges of a large graph, only that they differ.
+    """
+    return [
+        f"{name} has changed" if old == new else f"{name} was {old} and is now {new}"
+        for name, old, new in differing(kept, wanted)
+    ]
+
+
+def differing(
+    one: dict[str, Any], other: dict[str, Any], prefix: str = ""
+) -> list[tuple[str, str, str]]:
+    """Where two configurations differ: the dotted name, and both values as far as can be shown."""
     found = []
-    for key in sorted(kept.keys() | wanted.keys()):
-        old, new = kept.get(key), wanted.get(key)
+    for key in sorted(one.keys() | other.keys()):
+        old, new = one.get(key), other.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
-            found += differences(old, new, f"{prefix}{key}.")
+            found += differing(old, new, f"{prefix}{key}.")
         elif old != new:
-            found.append(f"{prefix}{key} {_change(repr(old), repr(new))}")
+            found.append((f"{prefix}{key}", _shown(old), _shown(new)))
     return found
 
 
-def _change(old: str, new: str) -> str:
-    """``was 1 and is now 2``; of the edges of a large graph only that they changed."""
-    if max(len(old), len(new)) <= SHOWN:
-        return f"was {old} and is now {new}"
-    shorter = [text if len(text) <= SHOWN else text[: SHOWN - 3] + "..." for text in (old, new)]
-    return "has changed" if shorter[0] == shorter[1] else "was {} and is now {}".format(*shorter)
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."

@@ -15,6 +15,7 @@ from .engines import ENGINES
 from .errors import ConfigurationError, unknown
 from .graphs import GraphSchedule, spectrum
 from .tasks import BaseTask
+from .team import Team
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 OF_WEIGHTS = Needs.DOUBLY_STOCHASTIC | Needs.SYMMETRIC | Needs.ASSUMPTION_2
@@ -52,6 +53,13 @@ def seed_problems(seed: Any) -> list[str]:
     return [] if _whole(seed, 0) else [f"seed is {seed!r}, expected a whole number, 0 or more"]
 
 
+def timeout_problems(timeout_s: Any) -> list[str]:
+    number = isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool)
+    if number and 0 < timeout_s < float("inf"):
+        return []
+    return [f"timeout_s is {timeout_s!r}, expected a positive number of seconds"]
+
+
 def _whole(value: Any, least: int) -> bool:
     integral = isinstance(value, int | np.integer) and not isinstance(value, bool)
     return integral and int(value) >= least
@@ -79,6 +87,13 @@ def coordinator_problems(algorithm: Algorithm, engine: str) -> list[str]:
         f"{algorithm.name} needs a coordinator, which the engine {engine!r} does not have; use "
         f"{having or 'a method that talks to neighbors, such as DiNNO'}"
     ]
+
+
+def team_problems(team: Team, task: BaseTask) -> list[str]:
+    """More processes than agents: some would have nothing to do."""
+    if team.size <= task.agents:
+        return []
+    return [f"got {team.size} processes for {task.agents} agents; start at most one for each agent"]
 
 
 def graph_problems(

@@ -59,6 +59,7 @@ class ExperimentFile(BaseModel):
     dtype: Literal["float32", "float64"] = "float32"
     device: str = Field("auto", description="auto, cpu or cuda")
     engine: str = "stacked"
+    timeout_s: float = Field(30.0, gt=0, description="a positive number of seconds")
     weights: str | list[list[float]] = Field(
         "metropolis", description="the name of a rule, or a matrix as a list of rows"
     )
@@ -109,7 +110,8 @@ class Experiment:
         return {
             "rounds": s.rounds, "seed": seed, "weights": s.weights,
             "evaluate_every": s.evaluate_every, "checkpoint_every": s.checkpoint_every,
-            "device": s.device, "dtype": s.dtype, "engine": s.engine, "label": label,
+            "device": s.device, "dtype": s.dtype, "engine": s.engine, "timeout_s": s.timeout_s,
+            "label": label,
             "out": out / label / f"seed-{seed}" if out else None, "resume": resume,
         }  # fmt: skip
 
@@ -120,6 +122,10 @@ class Experiment:
             for label, a in self.algorithms.items()
         ]
         return {**self.settings.model_dump(exclude_none=True), "algorithms": methods}
+
+    def agreement(self) -> dict[str, Any]:
+        """What the processes of a team must agree on before the first run."""
+        return {**self.describe(), "agents": self.first_task.agents}
 
     def summary(self) -> str:
         """What would run, in one line."""
@@ -203,10 +209,7 @@ def _task(table: Any, seed: int) -> tuple[BaseTask | None, list[Problem]]:
     right, problems = checked(_task_model(name), table, "task")
     wrong = [key for key in table if key not in right]
     task, found = _build_task(dict(table), wrong, seed) if right else (None, [])
-    problems += found
-    if task is not None:
-        problems += [at_key("task", sentence, table) for sentence in task.problems()]
-    return task, problems
+    return task, problems + found
 
 
 def _build_task(
@@ -217,18 +220,24 @@ def _build_task(
     What it says because of a key that was left out is no mistake of its own.
     """
     problems: list[Problem] = []
+    task: BaseTask | None
     while True:
         table = {key: value for key, value in table.items() if key not in wrong}
         try:
-            return _make_task(table, seed), problems
+            task = _make_task(table, seed)
+            sentences = task.problems()
         except (ValueError, OSError) as error:
-            problem = at_key("task", str(error), table)
-        if not any(re.search(rf"\b{re.escape(key)}\b", problem.text) for key in wrong):
-            problems.append(problem)
-        key = problem.path.removeprefix("task").removeprefix(".")
-        if key in ("", "name"):
-            return None, problems
-        wrong = [*wrong, key]
+            task, sentences = None, [str(error)]
+        found = [at_key("task", sentence, table) for sentence in sentences]
+        problems += [p for p in found if not any(_mentions(p.text, key) for key in wrong)]
+        keys = {p.path.removeprefix("task").removeprefix(".") for p in found} - {"", "name"}
+        if not keys:
+            return task, problems
+        wrong = [*wrong, *keys]
+
+
+def _mentions(text: str, key: str) -> bool:
+    return re.search(rf"\b{re.escape(key)}\b", text) is not None
 
 
 def _agents(table: Any, task: BaseTask | None, problems: list[Problem]) -> int | None:

@@ -2,7 +2,8 @@
 
 PeerlearnError
 ├── ConfigurationError (also a ValueError)   something asked for cannot be done; nothing ran
-└── Diverged                                 a loss or parameter is no longer finite
+├── Diverged                                 a loss or parameter is no longer finite
+└── Lost                                     another process of the team died or fell silent
 """
 
 from __future__ import annotations
@@ -27,13 +28,26 @@ class Diverged(PeerlearnError):
     """A loss or parameter became NaN or infinite."""
 
     def __init__(self, method: str, round: int, agents: Sequence[int], what: str) -> None:
-        self.method, self.round, self.agents = method, round, list(agents)
+        self.method, self.round, self.agents, self.what = method, round, list(agents), what
         shown = ", ".join(map(str, agents[:10])) + (", ..." if len(agents) > 10 else "")
         noun = "agent" if len(agents) == 1 else "agents"
         super().__init__(
             f"{method} diverged in round {round}: the {what} of {noun} {shown} is NaN or infinite; "
             "use a smaller learning rate or clip the gradients"
         )
+
+
+class Lost(PeerlearnError):
+    """Processes of the team died, failed or fell silent, so that the run cannot go on.
+
+    Attributes:
+        processes: their ranks.
+        round: the round in which they were missed.
+    """
+
+    def __init__(self, processes: Sequence[int], round: int, reason: str) -> None:
+        self.processes, self.round = list(processes), round
+        super().__init__(f"{reason}; resume the run from its last checkpoint")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

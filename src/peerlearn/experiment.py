@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 
 from . import record
 from .config import Experiment, parse
+from .engines import join
 from .errors import ConfigurationError, Diverged, nearest
 from .record import EXPERIMENT_FILE as FILE_NAME
 from .setup import prepare
 from .tables import Problem
 from .tasks import BaseTask
+from .team import Team
 from .training import Evaluation, train
 
 if sys.version_info >= (3, 11):
@@ -156,6 +158,8 @@ def run(
     lies in ``out/<label>/seed-<seed>/``, the experiment in ``out/experiment.json``. A method that
     diverges does not keep the others from running.
 
+    In a team of processes all of them call this; the first one looks after the folder.
+
     Args:
         experiment: what to run.
         out: the folder, ``runs/<name>`` by default.
@@ -168,16 +172,25 @@ def run(
         KeyboardInterrupt: the run was stopped; its checkpoint is written.
     """
     folder = Path("runs", experiment.name) if out is None else Path(out)
-    _check_folder(experiment, folder, resume)
-    folder.mkdir(parents=True, exist_ok=True)
-    content = json.dumps(experiment.describe(), indent=2, ensure_ascii=False)
-    (folder / FILE_NAME).write_text(content + "\n", encoding="utf-8")
     outcome = Outcome(folder)
-    for seed in experiment.settings.seeds:
-        task = experiment.task(seed)
-        for label in experiment.algorithms:
-            _run_one(experiment, task, label, seed, outcome, progress)
+    team = join(experiment.settings.engine, experiment.settings.timeout_s)
+    with team.taking_part():
+        team.agree(lambda: _begin(experiment, folder, resume, team))
+        for seed in experiment.settings.seeds:
+            task = experiment.task(seed)
+            for label in experiment.algorithms:
+                _run_one(experiment, task, label, seed, outcome, team, progress)
     return outcome
+
+
+def _begin(experiment: Experiment, folder: Path, resume: bool, team: Team) -> Experiment:
+    """The folder is the first process's."""
+    if team.leads:
+        _check_folder(experiment, folder, resume)
+        folder.mkdir(parents=True, exist_ok=True)
+        content = json.dumps(experiment.describe(), indent=2, ensure_ascii=False)
+        (folder / FILE_NAME).write_text(content + "\n", encoding="utf-8")
+    return experiment
 
 
 def _run_one(
@@ -186,15 +199,14 @@ def _run_one(
     label: str,
     seed: int,
     outcome: Outcome,
+    team: Team,
     progress: Callable[[Step], None],
 ) -> None:
     request = experiment.request(label, seed, outcome.folder, resume=True)
-    before = _ended(request["out"])
+    before = team.tell(_ended(request["out"]) if team.leads else None)
     if before is not None:
-        if before.finished:
-            outcome.skipped += 1
-        else:
-            outcome.failures.append(_as_before(before))
+        outcome.skipped += before["finished"]
+        outcome.failures += before["failures"]
         progress(Step(label, seed, experiment.settings.rounds))
         return
     try:
@@ -207,13 +219,16 @@ def _run_one(
         outcome.failures.append(str(failure))
 
 
-def _ended(folder: Path) -> record.Record | None:
-    """The record of a run that would end the same way again: it is finished, or diverged."""
+def _ended(folder: Path) -> dict[str, Any] | None:
+    """How a run ended that would end the same way again: it is finished, or diverged."""
     path = folder / record.FILE_NAME
     if not path.exists() or not record.first_line(path):
         return None
     kept = record.read(path)
-    return kept if kept.finished or kept.diverged is not None else None
+    if kept.finished:
+        return {"finished": True, "failures": []}
+    diverged = kept.diverged is not None
+    return {"finished": False, "failures": [_as_before(kept)]} if diverged else None
 
 
 def _as_before(kept: record.Record) -> str:

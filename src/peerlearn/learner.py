@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -19,7 +19,9 @@ class Learner(ABC):
     agents: Sequence[int]  # the numbers of the agents whose losses live here
     losses: Tensor | None = None  # (A,) each agent's latest mean minibatch loss, where known
     rates: Tensor | None = None  # (P,) multipliers of the learning rate, None where all are one
+    overlaps: bool = False  # gradients are computed at once, while messages are on their way
     turns: int = 1  # how many minibatches make a round, where agents' minibatches come in turn
+    way: str | None = None  # how gradients are computed, where a choice depends on timing
     note: str = ""  # how gradients are computed, and why; written into the record
 
     @abstractmethod
@@ -47,11 +49,17 @@ class Learner(ABC):
         """
         return out.add_(self.gradient(theta), alpha=scale)
 
-    def gradient_step(self, theta: Tensor, lr: float, at: Tensor) -> Tensor:
-        """theta - lr * gradient(at), columns at their own rates, written into ``theta``."""
-        if self.rates is None:
-            return self.add_gradient(theta, at, -lr)
-        return self.descend(theta, self.gradient(at), lr, out=theta)
+    def step(self, at: Tensor, lr: float) -> Callable[[Tensor], Tensor]:
+        """The step -lr * gradient(at), columns at their own rates, from rows that are known later.
+
+        What is returned writes theta + step into the theta (A, P) that it is given, and returns
+        it. It is to be called once, before the next gradient. Where the learner ``overlaps`` with
+        messages the gradient is computed now, and else when it can be added at once.
+        """
+        if self.overlaps or self.rates is not None:
+            gradient = self.gradient(at)
+            return lambda theta: self.descend(theta, gradient, lr, out=theta)
+        return lambda theta: self.add_gradient(theta, at, -lr)
 
     def descend(
         self, theta: Tensor, direction: Tensor, lr: float, out: Tensor | None = None

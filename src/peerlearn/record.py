@@ -51,7 +51,7 @@ class Recorder:
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
 
     def write(self, kind: str, **fields: Any) -> None:
-        self._file.write(json.dumps({"kind": kind, **_plain(fields)}, allow_nan=False) + "\n")
+        self._file.write(json.dumps({"kind": kind, **as_json(fields)}, allow_nan=False) + "\n")
         self._file.flush()
 
     def close(self) -> None:
@@ -187,14 +187,14 @@ def _columns(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
     }
 
 
-def _plain(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     """Tensors and arrays as lists, what is no finite number as null, all else as JSON has it."""
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): as_json(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [as_json(v) for v in value]
     if hasattr(value, "tolist"):
-        return _plain(value.tolist())
+        return as_json(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Path):

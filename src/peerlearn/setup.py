@@ -28,6 +28,8 @@ from .checks import (
     require_kinds,
     seed_problems,
     stream_problems,
+    team_problems,
+    timeout_problems,
 )  # fmt: skip
 from .describe import describe_graph, digest, plain, settings_of, versions
 from .engines import ENGINES
@@ -37,6 +39,7 @@ from .learner import Learner
 from .links import Traffic
 from .measure import Clock
 from .tasks import BaseTask
+from .team import Alone, Team
 
 
 @dataclass
@@ -56,6 +59,7 @@ class Setup:
     dtype: torch.dtype
     engine: str
     label: str
+    team: Team
     checkpoint: Checkpoint | None = None
 
     @property
@@ -63,6 +67,16 @@ class Setup:
         """The task as the algorithm sees it."""
         algorithm = self.algorithm
         return self.task.pooled(algorithm.in_turn) if algorithm.pools_data else self.task
+
+    @property
+    def rows(self) -> int:
+        """How many networks are trained: one of each agent, or one from the pooled data."""
+        return 1 if self.algorithm.pools_data else self.task.agents
+
+    @property
+    def trains(self) -> bool:
+        """Whether this process hosts any of them."""
+        return self.team.leads or not self.algorithm.pools_data
 
     @property
     def record_path(self) -> Path | None:
@@ -74,13 +88,15 @@ class Setup:
 
     @cached_property
     def learner(self) -> Learner:
-        return self.trained.learner(self.seed, self.device, self.dtype)
+        alone = self.team.size == 1 or self.algorithm.pools_data
+        agents = None if alone else self.team.hosted(self.rows)
+        return self.trained.learner(self.seed, self.device, self.dtype, agents)
 
     def build_engine(self, clock: Clock) -> Any:
         return ENGINES[self.engine](
-            total=1 if self.algorithm.pools_data else self.task.agents,
-            weights=graphs.as_rule(self.weights), rounds=self.rounds, device=self.device,
-            dtype=self.dtype, seed=self.seed, clock=clock, traffic=Traffic(self.task.agents),
+            total=self.rows, weights=graphs.as_rule(self.weights), rounds=self.rounds,
+            device=self.device, dtype=self.dtype, seed=self.seed, clock=clock,
+            traffic=Traffic(self.task.agents), team=self.team,
         )  # fmt: skip
 
     def graph_at(self, round: int, positions: Any) -> nx.Graph | None:
@@ -118,7 +134,7 @@ class Setup:
             "settings": settings_of(self.algorithm),
             "task": plain(self.task.describe()),
             "agents": self.task.agents,
-            "parameters": self.learner.initial().shape[1],
+            "parameters": self.learner.initial().shape[1] if self.trains else None,
             "graph": describe_graph(self.schedule, self.mixing_rule),
             "weights": digest(self.weights),
             "rounds": self.rounds,
@@ -127,6 +143,26 @@ class Setup:
             "evaluate_every": self.evaluate_every,
         }
 
+    def agreement(self) -> dict[str, Any]:
+        """What the processes of a team must agree on before they train."""
+        told = {
+            **self.configuration,
+            "mixing": self._mixing(),
+            "label": self.label,
+            "checkpoint_every": self.checkpoint_every,
+            "device": self.device.type,
+            **{name: v for name, v in versions().items() if name != "python"},
+        }
+        if self.algorithm.pools_data:
+            told.pop("parameters")  # the other processes make no network
+        return told
+
+    def _mixing(self) -> str | None:
+        """The weights of the first graph, in sixteen digits, where they are known beforehand."""
+        if self.schedule is None or self.mixing_rule is None or not known(self.schedule):
+            return None
+        return str(plain(self.mixing_rule(self.schedule.at(0, None))))
+
     def describe(self) -> dict[str, Any]:
         """The start line of the record."""
         return {
@@ -134,6 +170,7 @@ class Setup:
             "label": self.label,
             "device": str(self.device),
             "engine": self.engine,
+            "processes": self.team.size,
             "gradients": self.learner.note,
             "drifts": self.task.drifts(self.seed, self.rounds),
             "versions": versions(),
@@ -155,23 +192,28 @@ def prepare(
     device: str | torch.device,
     dtype: torch.dtype | str,
     engine: str,
+    timeout_s: float,
     label: str | None,
+    team: Team | None = None,
 ) -> Setup:
-    """Check everything and gather what is wrong.
+    """Check everything and gather what is wrong; the first process also looks at the folder.
 
     Raises:
         ConfigurationError: with every mistake found.
     """
+    team = team or Alone()
     require_kinds(task, algorithm)
     problems = [*task.problems(), *number_problems(rounds, evaluate_every, checkpoint_every)]
-    problems += seed_problems(seed)
+    problems += seed_problems(seed) + timeout_problems(timeout_s)
     problems += name_problems(engine, dtype, device)
     problems += graph_problems(task, algorithm, graph, weights)
     problems += coordinator_problems(algorithm, engine)
     if not problems:
         problems += stream_problems(task, algorithm, rounds)
-    folder = Path(out) if out is not None else None
-    problems += folder_problems(folder, resume)
+    problems += team_problems(team, task)
+    folder = Path(out) if out is not None and team.leads else None
+    if team.leads:
+        problems += folder_problems(folder, resume)
     if problems:
         raise ConfigurationError(problems)
     rounds = int(rounds)  # a number of NumPy's is none that JSON knows
@@ -181,10 +223,10 @@ def prepare(
         schedule=None if graph is None else graphs.as_schedule(graph), weights=weights,
         rounds=rounds, seed=int(seed), evaluate_every=every,
         checkpoint_every=int(checkpoint_every or every),
-        out=folder, device=find_device(device), dtype=find_dtype(dtype),
-        engine=engine, label=label or algorithm.name,
+        out=folder, device=team.device(find_device(device)), dtype=find_dtype(dtype),
+        engine=engine, label=label or algorithm.name, team=team,
     )  # fmt: skip
-    problems = _learner_problems(setup)
+    problems = _learner_problems(setup) if setup.trains else []
     if problems:
         raise ConfigurationError(problems)
     if folder is not None and resume:

@@ -47,5 +47,7 @@ class CDSGD(Algorithm):
 
     def round(self, s: ThetaState, learner: Learner, links: Links) -> ThetaState:
         alpha = at(self.lr, links.round, links.rounds)
-        (mixed,) = links.exchange(s.theta).mix()
-        return ThetaState(learner.gradient_step(mixed, alpha, at=s.theta))
+        heard = links.exchange(s.theta)
+        step = learner.step(s.theta, alpha)
+        (mixed,) = heard.mix()
+        return ThetaState(step(mixed))

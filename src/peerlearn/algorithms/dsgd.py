@@ -44,6 +44,11 @@ class DSGD(Algorithm):
 
     def round(self, s: ThetaState, learner: Learner, links: Links) -> ThetaState:
         alpha = at(self.lr, links.round, links.rounds)
-        (mixed,) = links.exchange(s.theta).mix()
-        at_point = s.theta if self.gradient_at == "own" else mixed
-        return ThetaState(learner.gradient_step(mixed, alpha, at=at_point))
+        heard = links.exchange(s.theta)
+        if self.gradient_at == "own":
+            step = learner.step(s.theta, alpha)
+            (mixed,) = heard.mix()
+        else:
+            (mixed,) = heard.mix()
+            step = learner.step(mixed, alpha)
+        return ThetaState(step(mixed))

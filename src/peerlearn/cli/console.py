@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import typer
 from rich.console import Console
 
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+FAILED, BAD_INPUT, LOST, INTERRUPTED = 1, 2, 3, 130
 
 
 def console() -> Console:
@@ -26,19 +26,25 @@ def tell(sentences: Iterable[str], kind: str = "error") -> None:
 def told(on_interrupt: str = "stopped") -> Iterator[None]:
     """Errors of the library become sentences and an exit status, without a traceback.
 
+    Of several processes on a machine, which all meet the same error, one tells it.
+
     Args:
-        on_interrupt: what to say after Ctrl-C.
+        on_interrupt: what to say after Ctrl-C; nothing if it is empty.
     """
-    from ..errors import Diverged
+    from ..engines import speaks
+    from ..errors import Diverged, Lost
 
     try:
         yield
-    except Diverged as error:
-        tell([str(error)])
-        raise typer.Exit(FAILED) from None
+    except (Diverged, Lost) as error:
+        lost = error.processes if isinstance(error, Lost) else ()
+        tell([str(error)] if speaks(lost) else [])
+        raise typer.Exit(LOST if isinstance(error, Lost) else FAILED) from None
     except (ValueError, OSError) as error:
-        tell(getattr(error, "problems", None) or str(error).splitlines())
+        problems = getattr(error, "problems", None) or str(error).splitlines()
+        tell(problems if speaks() else [])
         raise typer.Exit(BAD_INPUT) from None
     except KeyboardInterrupt:
-        typer.echo(on_interrupt, err=True)
+        if on_interrupt and speaks():
+            typer.echo(on_interrupt, err=True)
         raise typer.Exit(INTERRUPTED) from None

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import FAILED, console, tell, told
+from .console import FAILED, LOST, console, tell, told
+
+RUN_ID = "peerlearn"  # of the processes that this command starts
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,23 +34,94 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the runs in --out.")] = False,
     engine: Annotated[str | None, typer.Option(help="Where the agents live.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="How many, on this machine, with --engine processes.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Where they meet.", show_default="a free one"),
+    ] = None,
 ) -> None:
     """Run an experiment: every algorithm of a file on the same task."""
     chosen = [
         *(overrides or []),
         *(f"{k}={json.dumps(v)}" for k, v in {"engine": engine, "device": device}.items() if v),
     ]
-    again = [
-        "peerlearn", "run", str(file), *(w for o in chosen for w in ("--set", o)),
-        *(["--out", str(out)] if out else []), "--resume",
+    same = [
+        "run", str(file), *(w for o in chosen for w in ("--set", o)),
+        *(["--out", str(out)] if out else []),
     ]  # fmt: skip
-    with told(f"stopped; go on with: {shlex.join(again)}"):
+    own = {"--processes": processes, "--port": port}
+    again = ["peerlearn", *same, *(w for k, v in own.items() if v for w in (k, str(v))), "--resume"]
+    stopped = "" if _by_peerlearn() else f"stopped; go on with: {shlex.join(again)}"
+    with told(stopped):
         from .. import experiment as experiments
+        from ..engines import launched
 
         experiment = experiments.load(file, chosen)
-        with Bars(experiment, console()) as bars:
-            outcome = experiments.run(experiment, out, resume, bars.show)
-        _conclude(experiment, outcome)
+        _check_processes(experiment, own)
+        if experiment.settings.engine == "processes" and not launched():
+            _launch([*same, *(["--resume"] if resume else [])], experiment, processes, port)
+            return
+        _run(experiment, out, resume)
+
+
+def _run(experiment: Experiment, out: Path | None, resume: bool) -> None:
+    """In this process, or as one of a team, of which the first shows how it goes."""
+    from .. import experiment as experiments
+    from ..engines import join
+
+    settings = experiment.settings
+    if not join(settings.engine, settings.timeout_s).leads:
+        outcome = experiments.run(experiment, out, resume)
+        raise typer.Exit(FAILED if outcome.failures else 0)
+    with Bars(experiment, console()) as bars:
+        outcome = experiments.run(experiment, out, resume, bars.show)
+    _conclude(experiment, outcome)
+
+
+def _check_processes(experiment: Experiment, options: dict[str, int | None]) -> None:
+    """Options of processes that are of no use, or too many processes."""
+    from ..engines import launched
+    from ..errors import ConfigurationError
+
+    given = [name for name, value in options.items() if value is not None]
+    found = []
+    if given and experiment.settings.engine != "processes":
+        found = [f"got {name}, which only --engine processes uses; give both" for name in given]
+    elif given and launched():
+        found = [
+            f"got {name}, but torchrun has started the processes; leave it out" for name in given
+        ]
+    agents, count = experiment.first_task.agents, options["--processes"] or 1
+    if count > agents:
+        found.append(f"got {count} processes for {agents} agents; start at most one for each agent")
+    if found:
+        raise ConfigurationError(found)
+
+
+def _by_peerlearn() -> bool:
+    """Whether another peerlearn command waits for this one, and tells people."""
+    return os.environ.get("TORCHELASTIC_RUN_ID") == RUN_ID
+
+
+def _launch(
+    arguments: list[str], experiment: Experiment, processes: int | None, port: int | None
+) -> None:
+    """Start the processes, and end as they do."""
+    from ..engines.launcher import launch
+
+    count = processes or min(experiment.first_task.agents, os.cpu_count() or 1)
+    statuses = launch(arguments, count, port, RUN_ID)
+    killed = {rank: -status for rank, status in statuses.items() if status < 0}
+    tell(
+        f"process {rank} was ended by {signal.Signals(number).name}"
+        for rank, number in killed.items()
+        if number != signal.SIGTERM  # which the launcher sends to those that are left
+    )
+    if statuses:
+        told = set(statuses.values())
+        raise typer.Exit(LOST if killed or LOST in told else max(told))
 
 
 def _conclude(experiment: Experiment, outcome: Outcome) -> None:

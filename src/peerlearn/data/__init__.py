@@ -1,5 +1,6 @@
 """Where data comes from (sources, streams) and which agent owns what (partitions)."""
 
+from ..learners.samples import Deferred
 from . import drift, streams
 from .graphical import graphical_models
 from .partitions import PARTITIONS, partition
@@ -10,6 +11,7 @@ __all__ = [
     "NORMALIZATION",
     "PARTITIONS",
     "SOURCES",
+    "Deferred",
     "Images",
     "MissingData",
     "Stream",

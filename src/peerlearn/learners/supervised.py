@@ -18,7 +18,7 @@ from .minibatches import Consecutive, ConsecutiveInTurn, Draws, Group, InTurn, M
 from .modules import Buffers, Layout
 from .prequential import Suffered
 from .randomness import MODEL, preserved, seed_from, seed_generators
-from .samples import Samples, Streamed
+from .samples import Samples, Streamed, loaded
 
 if TYPE_CHECKING:
     from ..tasks.supervised import Task
@@ -90,7 +90,8 @@ class SupervisedLearner(Learner):
         task = self._task
         if task.stream is not None:
             return Streamed(task.stream, self.agents, self._seed, self._device, self._dtype)
-        return Samples([task.datasets[a] for a in self.agents], self._device, self._dtype)
+        own = [loaded(task.datasets[a], a) for a in self.agents]
+        return Samples(own, self._device, self._dtype)
 
     def _sampler(self) -> Draws | Together:
         task, parts = self._task, self._parts
@@ -241,6 +242,16 @@ class SupervisedLearner(Learner):
                 for a, b in zip(before, _generator_state(self._device), strict=True)
             )
         return random, any(not torch.equal(b, buffers[n]) for n, b in module.named_buffers())
+
+    @property
+    def way(self) -> str | None:
+        return self._way.name
+
+    @way.setter
+    def way(self, name: str | None) -> None:
+        if name != self._way.name:
+            self._way = self._vmapped() if name == VmapGradient.name else self._loop
+            self.note = f"{name}: chosen by the first process for all"
 
     # --- the rest of the contract ---------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import typing
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import nearest
-from ..learners.samples import length
+from ..learners.samples import Deferred, length
 
 if TYPE_CHECKING:
     from .supervised import Task
@@ -47,6 +47,11 @@ def function_problems(task: Task) -> list[str]:
 def kind_problems(task: Task) -> list[str]:
     """Data and test sets that are no datasets."""
     data = task.datasets
+    if not isinstance(data, Sized):
+        return [
+            f"data is {data!r}, expected a list with one dataset per agent, or a stream such as "
+            "streams.dealt((inputs, targets), agents)"
+        ]
     if not isinstance(data, Sequence) or _is_one_dataset(data):
         return [
             "data is one dataset, expected a list with one dataset per agent, such as "
@@ -66,9 +71,19 @@ def _kind(data: Any, what: str) -> list[str]:
         kinds = [type(part).__name__ for part in data]
         right = len(data) == 2 and all(isinstance(part, Tensor) for part in data)
         return [] if right else [f"{what} is a tuple of {', '.join(kinds) or 'nothing'}; {wanted}"]
+    if isinstance(data, Deferred):
+        return _deferred_problems(data, what)
     indexed = hasattr(data, "__getitem__") and hasattr(data, "__len__")
     if isinstance(data, Tensor | str | dict) or not indexed:
         return [f"{what} is a {type(data).__name__}; {wanted} with a length"]
+    return []
+
+
+def _deferred_problems(data: Deferred, what: str) -> list[str]:
+    if not _is_count(data.samples) or data.samples is None:
+        return [f"{what} declares {data.samples!r} samples, expected a whole number of at least 1"]
+    if not callable(data.load):
+        return [f"{what} is loaded by {data.load!r}, expected a function"]
     return []
 
 

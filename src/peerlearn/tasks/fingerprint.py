@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
-from ..learners.samples import Data, as_tensors, length
+from ..learners.samples import Data, Deferred, as_tensors, length
 
 SAMPLE_BYTES = 2**20  # of a larger tensor, rows spread over it are hashed, about this much
 
@@ -44,7 +44,7 @@ def digest_of_tensors(tensors: Iterable[Tensor | None]) -> str:
     return digest_of(part for t in tensors if t is not None for part in _tensor(t))
 
 
-def digest_of_data(data: Sequence[Data | None]) -> str:
+def digest_of_data(data: Sequence[Data | Deferred | None]) -> str:
     """Of tensors their shapes and values; of other datasets the class and the length."""
     return digest_of(part for d in data if d is not None for part in _dataset(d))
 
@@ -75,11 +75,13 @@ def _module(module: nn.Module, values: bool) -> Iterator[bytes]:
             yield from _tensor(tensor)
 
 
-def _dataset(data: Data) -> Iterator[bytes]:
+def _dataset(data: Data | Deferred) -> Iterator[bytes]:
     yield f"{type(data).__qualname__} {length(data)}".encode()
     if isinstance(data, Subset):
         yield repr([int(i) for i in data.indices]).encode()
         yield from _dataset(data.dataset)
+    if isinstance(data, Deferred):
+        return  # what they are is known only where they are loaded
     for tensor in as_tensors(data) or ():
         yield from _tensor(tensor)
 

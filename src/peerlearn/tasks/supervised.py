@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from ..data.streams import interleaved
 from ..learners import SupervisedLearner
 from ..learners.minibatches import Parts
 from ..learners.randomness import SPREAD, preserved, seed_from, seed_generators
-from ..learners.samples import Data, as_tensors, length
+from ..learners.samples import Data, Deferred, as_tensors, length, loaded
 from . import checks
 from .base import BaseTask
 from .fingerprint import digest_of_data, digest_of_model, digest_of_tensors, name_of
@@ -34,10 +34,11 @@ class Task(BaseTask):
             the run's seed), or one module per agent, alike but for the weights.
         loss: (outputs, targets) -> the mean loss of a batch.
         data: one dataset per agent: a torch map-style dataset of (input, target) pairs, or the
-            tensors (inputs, targets). Sizes may differ. Or a stream (`peerlearn.data.streams`), of
-            which every gradient draws the agent's next samples: the loss there, and the errors if
-            there is a measure ``accuracy``, are what the agent suffered before it learned, with
-            its network in training mode.
+            tensors (inputs, targets). Sizes may differ. A `peerlearn.data.Deferred` dataset is
+            loaded only by the process in which its agent lives. Or a stream
+            (`peerlearn.data.streams`), of which every gradient draws the agent's next samples: the
+            loss there, and the errors if there is a measure ``accuracy``, are what the agent
+            suffered before it learned, with its network in training mode.
         test: what networks are evaluated on: one dataset for all, or one per agent. A stream that
             has a test set of its own goes before.
         measures: name -> function of (outputs, targets) whose mean over the test set is reported;
@@ -74,7 +75,7 @@ class Task(BaseTask):
 
     model: nn.Module | Callable[[], nn.Module] | Sequence[nn.Module]
     loss: Callable[[Any, Any], Tensor]
-    data: Sequence[Data] | Stream
+    data: Sequence[Data | Deferred] | Stream
     test: Data | Sequence[Data] | None = None
     measures: Mapping[str, Measure] = field(default_factory=dict)
     evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None
@@ -97,13 +98,15 @@ class Task(BaseTask):
         return self.data if isinstance(self.data, Stream) else None
 
     @property
-    def datasets(self) -> Sequence[Data]:
+    def datasets(self) -> Sequence[Data | Deferred]:
         """The data, if they are one dataset per agent; none of a stream."""
         return [] if isinstance(self.data, Stream) else self.data
 
     @property
     def agents(self) -> int:  # type: ignore[override]
-        return self.data.agents if isinstance(self.data, Stream) else len(self.data)
+        if isinstance(self.data, Stream):
+            return self.data.agents
+        return len(self.data) if isinstance(self.data, Sized) else 0
 
     def models(self, seed: int) -> list[nn.Module]:
         """The first network of all, or of each agent."""
@@ -198,12 +201,9 @@ class Task(BaseTask):
         return _pool([t for t in tests if t is not None]) if len(tests) > 1 else tests[0]
 
     def data_bytes(self) -> list[int]:
-        if self.stream is not None:
-            lengths = [self.stream.length(a) for a in range(self.agents)]
-            return [(n or 0) * self.bytes_of_sample for n in lengths]
         if self.sample_bytes is not None:
             return [length(d) * self.sample_bytes for d in self.datasets]
-        return [_bytes(d) for d in self.datasets]
+        return [_bytes(loaded(d, agent)) for agent, d in enumerate(self.datasets)]
 
     @property
     def bytes_of_sample(self) -> int:
@@ -277,10 +277,11 @@ def _made(model: Callable[[], nn.Module], seed: int) -> nn.Module:
         return model()
 
 
-def _pool(data: Sequence[Data]) -> Data:
-    tensors = [as_tensors(d) for d in data]
+def _pool(data: Sequence[Data | Deferred]) -> Data:
+    whole = [loaded(d, agent) for agent, d in enumerate(data)]
+    tensors = [as_tensors(d) for d in whole]
     if any(t is None for t in tensors):
-        return ConcatDataset([_dataset(d) for d in data])
+        return ConcatDataset([_dataset(d) for d in whole])
     inputs, targets = (torch.cat(parts) for parts in zip(*tensors, strict=True))
     return inputs, targets
 

@@ -1,0 +1,322 @@
+"""A team of processes over torch.distributed, started by torchrun or by ``peerlearn run``."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.distributed_c10d import _set_pg_timeout
+
+from ..checkpoint import differing
+from ..errors import ConfigurationError, Diverged, Lost
+from ..record import as_json
+from ..team import Prepared, Team
+from .watch import Watch
+
+JOIN_S = 120.0  # until all processes have come, and until the length of a round is known
+MEET_S = 1.0  # about how often the processes look at each other
+PATIENCE = 10  # a process may take so many of the longest rounds so far
+POLL_S = 0.01
+
+
+class ProcessTeam(Team):
+    """The processes of a torch.distributed group.
+
+    A process waits for another for ``timeout_s`` seconds, or for ten of the longest rounds so far,
+    if that is longer; before that is known, for two minutes.
+
+    Args:
+        store: key -> value, for all processes.
+        rank, size: which process this is, and of how many.
+        timeout_s: see above.
+    """
+
+    _joined: ClassVar[ProcessTeam | None] = None
+
+    def __init__(self, store: dist.Store, rank: int, size: int, timeout_s: float) -> None:
+        self.rank, self.size = rank, size
+        self._store, self._timeout_s = store, timeout_s
+        self._hosts = self._know_each_other()
+        self._watch = Watch(dist.PrefixStore("watch", store), rank, size, self.name)
+        self._runs = 0
+        self._total = size
+        self._patience_s = JOIN_S
+        self._met = (0, time.perf_counter())
+        atexit.register(self._leave)
+
+    @classmethod
+    def join(cls, timeout_s: float) -> ProcessTeam:
+        """The team that this process belongs to; the first call joins it.
+
+        Raises:
+            ConfigurationError: nobody started processes, or they do not find each other.
+        """
+        if cls._joined is None:
+            store, rank, size = _rendezvous()
+            cls._joined = cls(dist.PrefixStore("peerlearn", store), rank, size, timeout_s)
+        cls._joined._timeout_s = timeout_s
+        return cls._joined
+
+    def _know_each_other(self) -> list[str]:
+        """The names of the hosts, by rank."""
+        self._store.set(f"host/{self.rank}", socket.gethostname())
+        return [self._store.get(f"host/{rank}").decode() for rank in range(self.size)]
+
+    def _leave(self) -> None:
+        self._watch.leave()
+
+    def name(self, rank: int) -> str:
+        """``process 2 (host b, agents 4 to 5)``."""
+        block = self.blocks(max(self._total, self.size))[rank]
+        agents = f"agents {block[0]} to {block[-1]}" if len(block) > 1 else f"agent {block[0]}"
+        return f"process {rank} (host {self._hosts[rank]}, {agents})"
+
+    def device(self, device: torch.device) -> torch.device:
+        if device.type != "cuda" or device.index is not None:
+            return device
+        local = int(os.environ.get("LOCAL_RANK", 0))
+        count = torch.cuda.device_count()
+        if local >= count:
+            raise ConfigurationError([
+                f"{self.name(self.rank)} is number {local + 1} on its host, which has {count} "
+                "GPUs; start at most one process for each, or use the device cpu"
+            ])  # fmt: skip
+        return torch.device("cuda", local)
+
+    # --- before training --------------------------------------------------------------------
+
+    def agree(self, prepare: Callable[[], Prepared]) -> Prepared:
+        self._runs += 1
+        self._patience_s = JOIN_S
+        try:
+            prepared = prepare()
+            agreement = as_json(prepared.agreement())  # type: ignore[attr-defined]
+        except (ValueError, OSError) as error:
+            problems = getattr(error, "problems", None) or str(error).splitlines()
+            raise ConfigurationError(self._compare({"problems": problems})) from error
+        found = self._compare({"agreement": agreement})
+        if found:
+            raise ConfigurationError(found)
+        return prepared
+
+    def _compare(self, own: dict[str, Any]) -> list[str]:
+        """Tell the others what was prepared here; what is wrong anywhere, the same everywhere."""
+        self._post("prepared", own)
+        told = [self._hear("prepared", rank) for rank in range(self.size)]
+        self._total = next((t["agreement"]["agents"] for t in told if "agreement" in t), self.size)
+        problems = [t.get("problems", []) for t in told]
+        if any(problems):
+            if all(p == problems[0] for p in problems):
+                return list(problems[0])
+            return [f"{self.name(r)}: {p}" for r, found in enumerate(problems) for p in found]
+        first = told[0]["agreement"]
+        return [
+            f"{self.name(rank)} has {field} {theirs}, but process 0 has {ours}; start all "
+            "processes with the same request and the same versions"
+            for rank, other in enumerate(told)
+            for field, ours, theirs in differing(first, other["agreement"])
+        ]
+
+    def _post(self, subject: str, value: Any) -> None:
+        self._store.set(f"{self._runs}/{subject}/{self.rank}", json.dumps(value))
+
+    def _hear(self, subject: str, rank: int) -> Any:
+        """What another process posts in this run, however long it takes while it lives."""
+        key = f"{self._runs}/{subject}/{rank}"
+        sign, since = None, time.monotonic()
+        while not self._store.check([key]):
+            time.sleep(POLL_S)
+            latest = self._watch.signs([rank]).get(rank)
+            if latest != sign:
+                sign, since = latest, time.monotonic()
+            elif time.monotonic() - since > self._timeout_s:
+                raise self._lost([rank])
+        return json.loads(self._store.get(key))
+
+    # --- while training ---------------------------------------------------------------------
+
+    def next_meeting(self, done: int) -> int:
+        """So that they meet about once a second; known to the first process."""
+        (round, at), now = self._met, time.perf_counter()
+        self._met = (done, now)
+        each_s = (now - at) / max(1, done - round)
+        return done + max(1, int(MEET_S / max(each_s, 1e-6)))
+
+    def paced(self, longest_round_s: float) -> None:
+        patience_s = max(self._timeout_s, PATIENCE * longest_round_s)
+        if patience_s != self._patience_s:
+            self._patience_s = patience_s
+            _set_pg_timeout(timedelta(seconds=patience_s))
+
+    @property
+    def reaches_store(self) -> bool:
+        return self._watch.reaches_store
+
+    def wait(self, works: Sequence[Any], awaited: Sequence[int] | None = None) -> None:
+        """Until all messages have come or gone.
+
+        Args:
+            works: what torch.distributed returned.
+            awaited: the processes at the other ends; all others by default.
+
+        Raises:
+            Lost: one did not, in time.
+        """
+        try:
+            for work in works:
+                work.wait(timedelta(seconds=self._patience_s))
+        except RuntimeError as error:
+            others = [r for r in range(self.size) if r != self.rank]
+            raise self._lost(others if awaited is None else awaited) from error
+
+    def _lost(self, awaited: Sequence[int]) -> Lost:
+        return Lost(*self._watch.verdict(awaited, self.round))
+
+    def share(self, values: Tensor, total: int) -> Tensor:
+        blocks = self.blocks(total)
+        mine = values.new_zeros(len(blocks[0]), *values.shape[1:], device="cpu")
+        mine[: len(values)] = values.cpu()
+        everywhere = [torch.empty_like(mine) for _ in blocks]
+        self.wait([dist.all_gather(everywhere, mine, async_op=True)])
+        return torch.cat([m[: len(b)] for m, b in zip(everywhere, blocks, strict=True)])
+
+    def broadcast(self, tensor: Tensor, rank: int) -> Any:
+        """The beginning of a broadcast of one process's tensor into those of the others."""
+        return dist.broadcast(tensor, src=rank, async_op=True)
+
+    def tell(self, value: Any) -> Any:
+        content = bytearray(json.dumps(as_json(value)).encode()) if self.leads else bytearray()
+        length = torch.tensor([len(content)])
+        self.wait([self.broadcast(length, 0)])
+        said = torch.frombuffer(content, dtype=torch.uint8) if self.leads else None
+        said = torch.empty(int(length), dtype=torch.uint8) if said is None else said
+        self.wait([self.broadcast(said, 0)])
+        return json.loads(said.numpy().tobytes())
+
+    def collect(
+        self, tensors: Mapping[str, Tensor], total: int, alike: Collection[str] = ()
+    ) -> dict[str, Tensor]:
+        blocks, works, found = self.blocks(total), [], dict(tensors)
+        for name in _rows(tensors, alike):
+            own = tensors[name].contiguous()
+            if not self.leads:
+                works.append(dist.isend(own, 0))
+                continue
+            found[name] = own.new_empty(total, *own.shape[1:])
+            found[name][: len(own)] = own
+            works += [dist.irecv(found[name][b.start : b.stop], r) for r, b in _others(blocks)]
+        self.wait(works, None if self.leads else [0])
+        return found if self.leads else {}
+
+    def deal(
+        self, tensors: Mapping[str, Tensor], total: int, alike: Collection[str] = ()
+    ) -> dict[str, Tensor]:
+        told = {n: (str(t.dtype).removeprefix("torch."), t.shape) for n, t in tensors.items()}
+        shapes = self.tell(told)
+        blocks, works, found = self.blocks(total), [], {}
+        for name, (kind, shape) in shapes.items():
+            dtype = getattr(torch, kind)
+            whole = tensors[name].contiguous() if self.leads else torch.empty(shape, dtype=dtype)
+            if name in alike or not shape:
+                found[name] = whole
+                works.append(self.broadcast(whole, 0))
+            elif self.leads:
+                found[name] = whole[: len(blocks[0])].clone()
+                works += [dist.isend(whole[b.start : b.stop], r) for r, b in _others(blocks)]
+            else:
+                found[name] = whole[: len(blocks[self.rank])].clone()
+                works.append(dist.irecv(found[name], 0))
+        self.wait(works, None if self.leads else [0])
+        return found
+
+    def stand_by(self, work: Callable[[], Prepared]) -> Prepared | None:
+        if not self.leads:
+            _raise(self._hear("alone", 0))
+            return None
+        try:
+            found = work()
+        except Diverged as error:
+            told = [error.method, error.round, error.agents, error.what]
+            self._post("alone", {"kind": "diverged", "told": told})
+            raise
+        except KeyboardInterrupt as error:
+            self._post("alone", {"kind": "interrupted", "told": [str(error)]})
+            raise
+        self._post("alone", {"kind": "finished"})
+        return found
+
+    @contextmanager
+    def taking_part(self) -> Iterator[None]:
+        try:
+            yield
+        except (ConfigurationError, Diverged, Lost, KeyboardInterrupt):
+            raise  # the others know
+        except BaseException as error:
+            reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+            self._watch.say("failed", round=self.round, reason=reason)
+            raise
+
+
+def _rendezvous() -> tuple[dist.Store, int, int]:
+    """The store, and this process's place; the group is made unless the script has made one."""
+    needed = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    missing = [name for name in needed if name not in os.environ]
+    if missing:
+        raise ConfigurationError([
+            f"the engine 'processes' finds no processes ({', '.join(missing)} not set); start them "
+            "with peerlearn run FILE --engine processes --processes 4, or start a script by "
+            "torchrun --nproc-per-node 4 SCRIPT"
+        ])  # fmt: skip
+    at = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    limit = timedelta(seconds=JOIN_S)
+    try:
+        store, rank, size = next(dist.rendezvous("env://", timeout=limit))
+        if not dist.is_initialized():
+            both = torch.cuda.is_available() and dist.is_nccl_available()
+            dist.init_process_group(
+                "cpu:gloo,cuda:nccl" if both else "gloo",
+                store=dist.PrefixStore("group", store), rank=rank, world_size=size, timeout=limit,
+            )  # fmt: skip
+    except (RuntimeError, ValueError) as error:
+        raise ConfigurationError([_why(at, str(error))]) from error
+    return store, rank, size
+
+
+def _why(at: str, reason: str) -> str:
+    if "EADDRINUSE" in reason or "address already in use" in reason.lower():
+        return (
+            f"the processes cannot meet at {at} (MASTER_ADDR:MASTER_PORT): the port is in use; "
+            "choose another one"
+        )
+    first = next(iter(reason.splitlines()), "")
+    return (
+        f"the processes did not all meet at {at} (MASTER_ADDR:MASTER_PORT) within {JOIN_S:g} s: "
+        f"{first}; check address, port, firewall, and that all were started"
+    )
+
+
+def _rows(tensors: Mapping[str, Tensor], alike: Collection[str]) -> list[str]:
+    """The names of what has a row for each agent."""
+    return [name for name, t in tensors.items() if t.dim() and name not in alike]
+
+
+def _others(blocks: Sequence[range]) -> Iterator[tuple[int, range]]:
+    return ((rank, block) for rank, block in enumerate(blocks) if rank)
+
+
+def _raise(told: dict[str, Any]) -> None:
+    """What ended the first process's work, if it did not finish."""
+    if told["kind"] == "diverged":
+        raise Diverged(*told["told"])
+    if told["kind"] == "interrupted":
+        raise KeyboardInterrupt(*told["told"])

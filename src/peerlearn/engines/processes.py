@@ -1,0 +1,305 @@
+"""The processes engine: blocks of agents in processes, on one machine or many.
+
+Only rows that a neighbor in another process needs travel, straight to that process, all vectors of
+an exchange in one message. What has come stands under the rows of the agents hosted here in one
+table, and mixing is the product of a few sparse rows with that table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+import networkx as nx
+import numpy as np
+import scipy.sparse
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from ..links import Coordinator, Heard, Links, Neighborhood, Traffic, message_bytes
+from ..measure import Clock
+from .stacked import SparseRows, sparse_rows
+
+if TYPE_CHECKING:
+    from .process_team import ProcessTeam
+
+
+@dataclass
+class ProcessesEngine:
+    """The agents of one process, and their links to those of others.
+
+    Args:
+        total: the number of agents of the team.
+        weights: the rule that turns a round's graph into the mixing matrix.
+        rounds: how many rounds are planned, for schedules.
+        device, dtype: where the rows live and what they are made of.
+        seed: of the coordinator's generator.
+        clock: adds up the seconds of the exchanges.
+        traffic: where messages are counted. Every process knows the graph, and counts for all.
+        team: the processes.
+    """
+
+    has_coordinator: ClassVar[bool] = True
+
+    total: int
+    weights: Callable[[nx.Graph], scipy.sparse.csr_array]
+    team: ProcessTeam
+    rounds: int = 1
+    device: torch.device = torch.device("cpu")
+    dtype: torch.dtype = torch.float32
+    seed: int = 0
+    clock: Clock = field(default_factory=Clock)
+    traffic: Traffic = None  # type: ignore[assignment]
+    _routes: Routes | None = field(init=False, default=None)
+    _posts: list[Post] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.traffic = self.traffic or Traffic(self.total)
+        self.hosted = self.team.hosted(self.total)
+
+    def links(self, round: int, graph: nx.Graph | None) -> ProcessLinks:
+        """The links of one round. The routes of an unchanged graph are found once."""
+        if self._routes is None or self._routes.graph is not graph:
+            self._routes = Routes(graph, self)
+        return ProcessLinks(round, self._routes, self)
+
+    def post(self, number: int) -> Post:
+        """The buffers of the ``number``-th exchange of a round."""
+        while len(self._posts) <= number:
+            self._posts.append(Post(self))
+        return self._posts[number]
+
+
+@dataclass
+class Routes:
+    """Over one graph: which rows go to which process, and the matrices over the table."""
+
+    graph: nx.Graph | None
+    engine: ProcessesEngine
+
+    @cached_property
+    def degrees(self) -> np.ndarray:
+        """(total,) of all agents of the team."""
+        return np.array([self._graph.degree[i] for i in range(self.engine.total)], np.int64)
+
+    @cached_property
+    def degree(self) -> Tensor:
+        rows = torch.from_numpy(self.degrees[list(self.engine.hosted)])[:, None]
+        return rows.to(self.engine.device, self.engine.dtype)
+
+    @cached_property
+    def sends(self) -> list[tuple[int, list[int]]]:
+        """To each process the positions of the rows that it needs."""
+        first = self.engine.hosted[0]
+        needed = [(rank, self._needed(self.engine.hosted, block)) for rank, block in self._others()]
+        return [(rank, [i - first for i in agents]) for rank, agents in needed if agents]
+
+    @cached_property
+    def receives(self) -> list[tuple[int, list[int]]]:
+        """From each process the agents whose rows come, in the order in which they come."""
+        needed = [(rank, self._needed(block, self.engine.hosted)) for rank, block in self._others()]
+        return [(rank, agents) for rank, agents in needed if agents]
+
+    @cached_property
+    def table(self) -> np.ndarray:
+        """The agents whose rows stand in the table: those hosted here, then those received."""
+        received = [i for _, agents in self.receives for i in agents]
+        return np.array([*self.engine.hosted, *received], np.int64)
+
+    @cached_property
+    def mixing(self) -> SparseRows:
+        return self._operator(self.engine.weights(self._graph))
+
+    @cached_property
+    def laplacian(self) -> SparseRows:
+        every = range(self.engine.total)
+        return self._operator(nx.laplacian_matrix(self._graph, nodelist=every, weight=None))
+
+    @cached_property
+    def neighbors(self) -> Tensor:
+        """(A, D) the neighbors' numbers in order, -1 where there are fewer than D."""
+        hosted = self.engine.hosted
+        table = torch.full((len(hosted), int(self.degrees[list(hosted)].max(initial=0))), -1)
+        for row, i in enumerate(hosted):
+            table[row, : self.degrees[i]] = torch.tensor(sorted(self._graph[i]), dtype=torch.int64)
+        return table.to(self.engine.device)
+
+    @cached_property
+    def places(self) -> Tensor:
+        """(total,) where each agent's row stands in the table; -1 for those that are not there."""
+        places = np.full(self.engine.total, -1)
+        places[self.table] = np.arange(len(self.table))
+        return torch.from_numpy(places).to(self.engine.device)
+
+    def _others(self) -> list[tuple[int, range]]:
+        blocks = self.engine.team.blocks(self.engine.total)
+        return [(r, block) for r, block in enumerate(blocks) if r != self.engine.team.rank]
+
+    def _needed(self, senders: range, receivers: range) -> list[int]:
+        """The senders with a neighbor among the receivers."""
+        return [i for i in senders if any(j in receivers for j in self._graph[i])]
+
+    def _operator(self, matrix: scipy.sparse.csr_array) -> SparseRows:
+        """The rows of the agents hosted here, over the table.
+
+        The entries keep their order, so sums have the same bits as in a stack of all agents.
+        """
+        csr = scipy.sparse.csr_array(matrix)[list(self.engine.hosted)]
+        rows = sparse_rows(csr, self.engine.device, self.engine.dtype)
+        return rows._replace(columns=self.places[rows.columns])
+
+    @property
+    def _graph(self) -> nx.Graph:
+        if self.graph is None:
+            raise ValueError("this run has no graph, but its algorithm exchanges with neighbors")
+        return self.graph
+
+
+class Post:
+    """The buffers of one exchange, allocated once and used again in every round."""
+
+    def __init__(self, engine: ProcessesEngine) -> None:
+        self._engine = engine
+        self._memory = torch.empty(0)
+        self._works: list[dist.Work] = []
+        self._peers: list[int] = []
+
+    def send(self, rows: Sequence[Tensor], routes: Routes) -> Tensor:
+        """Begin the exchange.
+
+        Args:
+            rows: the vectors, each (A, P).
+            routes: of this round.
+
+        Returns:
+            The table, (A + received, sum of P): complete after `wait`.
+        """
+        self.wait()  # nobody may have asked for the answers of the last round
+        width, count = sum(r.shape[1] for r in rows), len(rows[0])
+        table = self._room(len(routes.table) * width, rows[0]).view(-1, width)
+        torch.cat(list(rows), dim=1, out=table[:count])
+        operations, place = [], count
+        for rank, agents in routes.receives:
+            part = table[place : place + len(agents)]
+            operations.append(dist.P2POp(dist.irecv, part, rank))
+            place += len(agents)
+        for rank, positions in routes.sends:
+            operations.append(dist.P2POp(dist.isend, _picked(table, positions), rank))
+        if operations:
+            self._works = dist.batch_isend_irecv(operations)
+            self._peers = [rank for rank, _ in routes.receives]
+        return table
+
+    def wait(self) -> None:
+        """Until everything has come and gone."""
+        works, self._works = self._works, []
+        if works:
+            self._engine.team.wait(works, self._peers)
+
+    def _room(self, size: int, like: Tensor) -> Tensor:
+        if self._memory.numel() < size or self._memory.dtype != like.dtype:
+            self._memory = like.new_empty(size)
+        return self._memory[:size]
+
+
+def _picked(table: Tensor, positions: list[int]) -> Tensor:
+    """Some rows of the table: itself where they stand together, else a copy."""
+    first, last = positions[0], positions[-1]
+    together = last - first + 1 == len(positions)
+    return table[first : last + 1] if together else table[positions]
+
+
+class ProcessLinks(Links):
+    """One round's links of the agents hosted here."""
+
+    def __init__(self, round: int, routes: Routes, engine: ProcessesEngine) -> None:
+        self.round, self.rounds = round, engine.rounds
+        self.agents, self.total = engine.hosted, engine.total
+        self._routes, self._engine, self._exchanges = routes, engine, 0
+
+    def exchange(self, *rows: Tensor) -> ProcessHeard:
+        kinds = {r.dtype for r in rows}
+        if len(kinds) > 1:
+            raise ValueError(f"got rows of {kinds} in one message; make all of one dtype")
+        degrees, engine = self._routes.degrees, self._engine
+        engine.traffic.count(degrees, degrees, message_bytes(rows))
+        post = engine.post(self._exchanges)
+        self._exchanges += 1
+        with engine.clock("exchange"):
+            table = post.send(rows, self._routes)
+        sent = Sent(table, [r.shape[1] for r in rows], post)
+        return ProcessHeard(sent, self._routes, engine.clock)
+
+    @cached_property
+    def coordinator(self) -> ProcessCoordinator:
+        return ProcessCoordinator(self._engine, self.round)
+
+
+class Sent(NamedTuple):
+    """An exchange on its way."""
+
+    table: Tensor  # (A + received, sum of P)
+    widths: list[int]  # P of each vector
+    post: Post
+
+
+class ProcessHeard(Heard):
+    """The views of one exchange, which wait for it."""
+
+    def __init__(self, sent: Sent, routes: Routes, clock: Clock) -> None:
+        self._sent, self._routes, self._clock = sent, routes, clock
+        self.degree = routes.degree
+
+    def mix(self) -> tuple[Tensor, ...]:
+        return self._product(self._routes.mixing)
+
+    def difference(self) -> tuple[Tensor, ...]:
+        return self._product(self._routes.laplacian)
+
+    def _product(self, operator: SparseRows) -> tuple[Tensor, ...]:
+        with self._clock("exchange"):
+            self._sent.post.wait()
+            return self._vectors(operator @ self._sent.table)
+
+    def rows(self) -> Neighborhood:
+        with self._clock("exchange"):
+            self._sent.post.wait()
+            agents = self._routes.neighbors
+            mask = agents >= 0
+            places = self._routes.places[agents.clamp_min(0)].clamp_min(0)
+            rows = self._vectors(self._sent.table[places] * mask[..., None])
+            return Neighborhood(rows, mask, agents)
+
+    def _vectors(self, wide: Tensor) -> tuple[Tensor, ...]:
+        """Each vector in memory of its own."""
+        parts = wide.split(self._sent.widths, dim=-1)
+        return (wide,) if len(parts) == 1 else tuple(p.clone() for p in parts)
+
+
+class ProcessCoordinator(Coordinator):
+    """The same coordinator in every process: all rows that are sent to it go to all processes."""
+
+    def __init__(self, engine: ProcessesEngine, round: int) -> None:
+        super().__init__(engine.traffic, round, engine.seed)
+        self._engine = engine
+
+    def _gather(self, rows: Tensor, senders: Tensor) -> tuple[Tensor, Tensor]:
+        engine, team = self._engine, self._engine.team
+        with engine.clock("exchange"):
+            flags = team.share(senders.to(torch.uint8), engine.total).bool()
+            numbers = flags.nonzero()[:, 0]
+            received = rows.new_empty(len(numbers), *rows.shape[1:])
+            works, place = [], 0
+            for rank, block in enumerate(team.blocks(engine.total)):
+                count = int(flags[block.start : block.stop].sum())
+                part = received[place : place + count]
+                if rank == team.rank:
+                    part.copy_(rows[senders.to(rows.device)])
+                if count:
+                    works.append(team.broadcast(part, rank))
+                place += count
+            team.wait(works)
+            return numbers, received

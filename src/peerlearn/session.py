@@ -1,0 +1,319 @@
+"""One run in progress: the only loop, what moves in it, and what is written about it."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from . import checkpoint as checkpoints
+from . import record as records
+from .algorithm import flatten, shared, unflatten
+from .errors import Diverged
+from .learners import Regularized, Timed
+from .measure import Clock, consensus_error, consensus_error_normalized
+from .record import Recorder
+from .setup import Setup
+from .team import Team, first_fault
+
+Evaluation = dict[str, Any]
+"""What a callback sees: ``round``, ``measures`` (name -> (A,) array) and ``seconds``."""
+
+Callback = Callable[[Evaluation], Any]
+
+
+class Session:
+    """Rounds of an algorithm over a graph, evaluated, recorded and resumable.
+
+    Every process of the team runs the same session with the agents that it hosts. They meet after
+    some rounds, after all of them where there is one process only, and always before something is
+    measured or kept: there they hear of faults and of the wish to stop.
+
+    Args:
+        setup: what to do.
+        team: the processes that do it.
+    """
+
+    def __init__(self, setup: Setup, team: Team) -> None:
+        self.setup, self.team = setup, team
+        self.clock = Clock(setup.device)
+        self.engine = setup.build_engine(self.clock)
+        self.inner = setup.learner
+        algorithm = setup.algorithm
+        learner = Regularized(self.inner, algorithm.clip, algorithm.weight_decay)
+        self.learner = Timed(learner, self.clock)
+        self.learner.overlaps = team.size > 1
+        self.lines: list[dict[str, Any]] = []
+        self.recorder: Recorder | None = None
+        self.state: Any = None
+        self.done = 0
+        self._total = setup.rows
+        self._faults = torch.full((len(self.inner.agents),), -1)
+        self._meeting = 0
+        self._longest_s = 0.0  # of a round; known once there was an evaluation in it
+        self._keeps = team.tell(setup.out is not None)
+        self._saved = -1
+
+    def run(self, callback: Callback | None, on_round: Callable[[int], None] | None) -> None:
+        """All rounds that are left, or those until the callback asks for the end."""
+        finished = False
+        with stop_signals(patient=self.team.size > 1) as stopped, self._record():
+            if not self._resume():
+                begun = time.perf_counter()
+                self._start()
+                finished = self._evaluate(callback)
+                self._longest_s = time.perf_counter() - begun
+            while self.done < self.setup.rounds and not finished:
+                begun = time.perf_counter()
+                self._round()
+                stop = self._meet(stopped.is_set()) if self._meets() else False
+                if self._due(self.setup.evaluate_every):
+                    finished = self._evaluate(callback)
+                elif self._due(self.setup.checkpoint_every):
+                    self._check_state()
+                    self._save()
+                if self._longest_s or self._due(self.setup.evaluate_every):
+                    self._longest_s = max(self._longest_s, time.perf_counter() - begun)
+                if on_round is not None:
+                    on_round(self.done)
+                stop |= self.team.size == 1 and stopped.is_set()  # nobody else needs to know
+                if stop and self.done < self.setup.rounds:
+                    self._interrupt()
+            self._end()
+
+    # --- the rounds -----------------------------------------------------------------------
+
+    def _start(self) -> None:
+        self.inner.way = self.team.tell(self.inner.way)
+        theta = self.learner.initial()
+        self.learner.begin_round(theta, -1)
+        links = self.engine.links(-1, self.setup.graph_at(0, self.inner.positions))
+        self.state = self.setup.algorithm.start(theta, self.learner, links)
+
+    def _round(self) -> None:
+        self.team.round = self.done
+        self.learner.begin_round(self.state.theta, self.done)
+        graph = self.setup.graph_at(self.done, self.inner.positions)
+        links = self.engine.links(self.done, graph)
+        self.state = self.setup.algorithm.round(self.state, self.learner, links)
+        buffers = self.inner.buffers
+        if buffers is not None and self.setup.algorithm.communicates:
+            (self.inner.buffers,) = links.exchange(buffers).mix()
+        self.done += 1
+        self._look_for_faults()
+
+    def _due(self, every: int) -> bool:
+        return self.done % every == 0 or self.done == self.setup.rounds
+
+    # --- meeting the other processes --------------------------------------------------------
+
+    def _meets(self) -> bool:
+        """Whether all processes look at each other after this round."""
+        setup = self.setup
+        due = self._due(setup.evaluate_every) or self._due(setup.checkpoint_every)
+        return due or self.done >= self._meeting
+
+    def _meet(self, stop: bool) -> bool:
+        """Whether anybody asks to stop; what went wrong is found by all at the same time."""
+        stop |= not self.team.reaches_store
+        mine = torch.stack([
+            self._faults,
+            torch.full_like(self._faults, self.team.next_meeting(self.done)),
+            torch.full_like(self._faults, stop),
+            torch.full_like(self._faults, math.ceil(1000 * self._longest_s)),
+        ])  # fmt: skip
+        faults, meetings, stops, longest_ms = self.team.share(mine.T, self._total).T
+        self._meeting = int(meetings[0])
+        if int(longest_ms.min()) > 0:
+            self.team.paced(float(longest_ms.max()) / 1000)
+        fault = first_fault(faults)
+        if fault is not None:
+            self._diverged(*fault, "parameters" if self.inner.losses is None else "loss")
+        return bool(stops.any())
+
+    def _look_for_faults(self) -> None:
+        """Mark the round in which an agent's loss, or else its network, is no longer finite."""
+        losses = self.inner.losses
+        finite = (self.state.theta if losses is None else losses).isfinite()
+        if not bool(finite.all()):
+            bad = ~finite.reshape(len(finite), -1).all(dim=1).cpu()
+            self._faults[bad & (self._faults < 0)] = self.done
+
+    def _check_state(self) -> None:
+        """Nothing that is not finite may reach a checkpoint, in whatever the method remembers."""
+        tensors = flatten(self.state)
+        alike = shared(self.setup.algorithm.State)
+        bad = torch.zeros(len(self._faults), len(tensors), dtype=torch.int64)
+        for column, (name, value) in enumerate(tensors.items()):
+            finite = value.isfinite()
+            if not bool(finite.all()):
+                rows = finite.all() if name in alike else finite.flatten(1).all(dim=1)
+                bad[:, column] = (~rows).cpu()
+        everywhere = self.team.share(bad, self._total)
+        for name, agents in zip(tensors, everywhere.T, strict=True):
+            if bool(agents.any()):
+                what = "parameters" if name == "theta" else name
+                self._diverged(self.done, agents.nonzero()[:, 0].tolist(), what)
+
+    def _diverged(self, round: int, agents: list[int], what: str) -> None:
+        error = Diverged(self.setup.label, round, agents, what)
+        self._write("stop", round=round, cause="diverged", reason=str(error))
+        raise error
+
+    # --- what is measured and kept --------------------------------------------------------
+
+    def _evaluate(self, callback: Callback | None) -> bool:
+        """Measure, write, checkpoint; whether a callback asks to stop."""
+        self._check_state()
+        evaluation = {
+            "round": self.done,
+            "measures": self._measures(),
+            "team": self.engine.traffic.team(),
+            "seconds": self.team.tell(self.clock.read()),
+        }
+        self._write("evaluation", **evaluation)
+        self._save()
+        asked = bool(callback(evaluation)) if callback is not None else False
+        return bool(self.team.share(torch.full_like(self._faults, asked), self._total).any())
+
+    def _measures(self) -> dict[str, np.ndarray]:
+        """measure -> one value for each agent of the team."""
+        theta, learner = self.state.theta, self.learner
+        own = {
+            **learner.evaluate(theta),
+            **learner.suffered(),
+            "gradient_evaluations": learner.gradient_evaluations(),
+        }
+        columns = torch.stack([v.cpu().double() for v in own.values()], dim=1)
+        measured = dict(zip(own, self.team.share(columns, self._total).T, strict=True))
+        gradients = int(measured["gradient_evaluations"][0])
+        self.setup.count_raw_data(self.engine.traffic, gradients)
+        found = {**measured, **self._consensus(), **self.engine.traffic.agents()}
+        return {name: np.asarray(values, float) for name, values in found.items()}
+
+    def _consensus(self) -> dict[str, Any]:
+        """How far the networks are from their mean, which only the first process can tell."""
+        theta = self.team.collect({"theta": self.state.theta}, self._total).get("theta")
+        errors = {} if theta is None else {
+            "consensus_error": consensus_error(theta).tolist(),
+            "consensus_error_normalized": consensus_error_normalized(theta).tolist(),
+        }  # fmt: skip
+        return self.team.tell(errors)
+
+    def _write(self, kind: str, **fields: Any) -> None:
+        self.lines.append({"kind": kind, **fields})
+        if self.recorder is not None:
+            self.recorder.write(kind, **fields)
+
+    def _save(self) -> None:
+        if not self._keeps or self._saved == self.done:
+            return
+        alike, total = shared(self.setup.algorithm.State), self._total
+        state = self.team.collect(flatten(self.state), total, alike)
+        learner = self.team.collect(self.learner.state(), total)
+        path = self.setup.checkpoint_path
+        if path is not None:
+            kept = checkpoints.Checkpoint(
+                round=self.done,
+                configuration=self.setup.configuration,
+                seconds=self.clock.read(),
+                state={n: t.cpu() for n, t in state.items()},
+                learner=learner,
+                traffic=self.engine.traffic.state(),
+            )
+            checkpoints.save(path, kept)
+        self._saved = self.done
+
+    def _interrupt(self) -> None:
+        self._check_state()
+        self._save()
+        self._write("stop", round=self.done, cause="interrupted", reason="interrupted")
+        raise KeyboardInterrupt(f"stopped after round {self.done}")
+
+    def _end(self) -> None:
+        if self.done == self.setup.rounds:
+            self._write("end", round=self.done)
+        else:
+            reason = "the callback asked for it"
+            self._write("stop", round=self.done, cause="callback", reason=reason)
+
+    # --- records and resuming -------------------------------------------------------------
+
+    @contextmanager
+    def _record(self) -> Iterator[None]:
+        """The record, open while the run goes on; the first process writes it."""
+        path, kept = self.setup.record_path, self.setup.checkpoint
+        start = self.setup.describe()  # first, so that no folder is left behind where it fails
+        if path is not None and kept is not None:
+            self.lines = records.cut(path, kept.round)
+        elif path is not None:
+            path.unlink(missing_ok=True)
+        self.lines = self.team.tell(self.lines)
+        self.recorder = Recorder(path) if path is not None else None
+        if not self.lines:
+            now = datetime.datetime.now(datetime.timezone.utc).isoformat()
+            self._write("start", schema=records.SCHEMA, started=now, **start)
+        try:
+            yield
+        finally:
+            if self.recorder is not None:
+                self.recorder.close()
+
+    def _resume(self) -> bool:
+        """Go back to the checkpoint, if the first process has one."""
+        kept, setup, team = self.setup.checkpoint, self.setup, self.team
+        told = team.tell(kept and {"round": kept.round, "seconds": kept.seconds})
+        if told is None:
+            return False
+        parts = (kept.state, kept.learner, kept.traffic) if kept else ({}, {}, {})
+        alike = shared(setup.algorithm.State)
+        state = team.deal(parts[0], self._total, alike)
+        state = {n: t.to(setup.device) for n, t in state.items()}
+        self.state = unflatten(setup.algorithm.State, state)
+        self.learner.load(team.deal(parts[1], self._total))
+        names = [*self.engine.traffic.state()]
+        self.engine.traffic.load(team.deal(parts[2], self._total, names))
+        self.clock.resume(told["seconds"])
+        self.done = self._saved = told["round"]
+        if self.done < setup.rounds:
+            self._write("resume", round=self.done)
+        return True
+
+
+@contextmanager
+def stop_signals(patient: bool = False) -> Iterator[threading.Event]:
+    """SIGINT and SIGTERM ask the loop to stop after its round; a second one stops it at once.
+
+    Args:
+        patient: a second one asks for the same, because whoever started the processes of a team
+            hands on what all of them have got already.
+    """
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    previous = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, frame: Any) -> None:
+        asked.set()
+        if not patient:
+            restore()
+
+    def restore() -> None:
+        for s, handler in previous.items():
+            signal.signal(s, handler)
+
+    for s in previous:
+        signal.signal(s, ask)
+    try:
+        yield asked
+    finally:
+        restore()
