@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,7 +65,34 @@ def test_example(example: Path, tmp_path: Path) -> None:
     assert run(example, tmp_path).strip(), "an example says what came out"
 
 
-@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/choosing.md"])
+def hosts_can_be_made() -> bool:
+    """Whether this machine lets us make network namespaces."""
+    if shutil.which("unshare") is None or shutil.which("ip") is None:
+        return False
+    inside = "mount -t tmpfs none /run && ip netns add some && ip link add type veth"
+    user = [] if os.geteuid() == 0 else ["--map-root-user"]
+    command = ["unshare", *user, "--net", "--mount", "sh", "-c", inside]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hosts_can_be_made(), reason="separate_hosts needs network namespaces")
+def test_separate_hosts(tmp_path: Path) -> None:
+    """One of three hosts is lost, and named; the other two go on from the checkpoint to the end."""
+    printed = run(ROOT / "examples/separate_hosts/on_one_machine.py", tmp_path)
+    before, after = printed.split("--- beta's disk")
+    for host in ("alpha", "gamma"):
+        assert f"{host}: process 1 (host beta, agent 1) was lost in round" in before
+    rounds = [int(r) for r in re.findall(r"^alpha: round (\d+)", after, re.M)]
+    assert rounds == [300, 400, 500, 600], "it went on from the last checkpoint"
+    answers = re.findall(r"^(\w+): agent (\d) says that sin\(2.7\) is ([\d.]+)$", after, re.M)
+    assert [(host, agent) for host, agent, _ in answers] == [
+        ("alpha", "0"), ("alpha", "1"), ("gamma", "2")
+    ]  # fmt: skip
+    assert all(abs(float(y) - 0.427) < 0.15 for *_, y in answers)
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/choosing.md", "docs/machines.md"])
 def test_python_in_documents(name: str, tmp_path: Path) -> None:
     run_python_of(ROOT / name, tmp_path)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from . import checkpoint as checkpoints
 from . import record as records
@@ -57,6 +58,7 @@ class Session:
         self.done = 0
         self._total = setup.rows
         self._faults = torch.full((len(self.inner.agents),), -1)
+        self._faulty = False
         self._meeting = 0
         self._longest_s = 0.0  # of a round; known once there was an evaluation in it
         self._keeps = team.tell(setup.out is not None)
@@ -74,7 +76,7 @@ class Session:
             while self.done < self.setup.rounds and not finished:
                 begun = time.perf_counter()
                 self._round()
-                stop = self._meet(stopped.is_set()) if self._meets() else False
+                stop = self._meets() and self._meet(stopped.is_set())
                 if self._due(self.setup.evaluate_every):
                     finished = self._evaluate(callback)
                 elif self._due(self.setup.checkpoint_every):
@@ -99,7 +101,6 @@ class Session:
         self.state = self.setup.algorithm.start(theta, self.learner, links)
 
     def _round(self) -> None:
-        self.team.round = self.done
         self.learner.begin_round(self.state.theta, self.done)
         graph = self.setup.graph_at(self.done, self.inner.positions)
         links = self.engine.links(self.done, graph)
@@ -108,6 +109,7 @@ class Session:
         if buffers is not None and self.setup.algorithm.communicates:
             (self.inner.buffers,) = links.exchange(buffers).mix()
         self.done += 1
+        self.team.round = self.done
         self._look_for_faults()
 
     def _due(self, every: int) -> bool:
@@ -116,8 +118,10 @@ class Session:
     # --- meeting the other processes --------------------------------------------------------
 
     def _meets(self) -> bool:
-        """Whether all processes look at each other after this round."""
+        """Whether all processes look at each other after this round; one alone sees its own."""
         setup = self.setup
+        if self.team.size == 1:
+            return self._faulty
         due = self._due(setup.evaluate_every) or self._due(setup.checkpoint_every)
         return due or self.done >= self._meeting
 
@@ -144,12 +148,13 @@ class Session:
         losses = self.inner.losses
         finite = (self.state.theta if losses is None else losses).isfinite()
         if not bool(finite.all()):
+            self._faulty = True
             bad = ~finite.reshape(len(finite), -1).all(dim=1).cpu()
             self._faults[bad & (self._faults < 0)] = self.done
 
     def _check_state(self) -> None:
         """Nothing that is not finite may reach a checkpoint, in whatever the method remembers."""
-        tensors = flatten(self.state)
+        tensors = self._tensors()
         alike = shared(self.setup.algorithm.State)
         bad = torch.zeros(len(self._faults), len(tensors), dtype=torch.int64)
         for column, (name, value) in enumerate(tensors.items()):
@@ -162,6 +167,15 @@ class Session:
             if bool(agents.any()):
                 what = "parameters" if name == "theta" else name
                 self._diverged(self.done, agents.nonzero()[:, 0].tolist(), what)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """The state, in an order that is the same in every process.
+
+        That of an optimizer's moments depends on which of the agents hosted here have stepped.
+        """
+        found, fields = flatten(self.state), self.state._fields
+        order = sorted(found, key=lambda name: (fields.index(name.partition(".")[0]), name))
+        return {name: found[name] for name in order}
 
     def _diverged(self, round: int, agents: list[int], what: str) -> None:
         error = Diverged(self.setup.label, round, agents, what)
@@ -217,7 +231,7 @@ class Session:
         if not self._keeps or self._saved == self.done:
             return
         alike, total = shared(self.setup.algorithm.State), self._total
-        state = self.team.collect(flatten(self.state), total, alike)
+        state = self.team.collect(self._tensors(), total, alike)
         learner = self.team.collect(self.learner.state(), total)
         path = self.setup.checkpoint_path
         if path is not None:
@@ -282,7 +296,7 @@ class Session:
         names = [*self.engine.traffic.state()]
         self.engine.traffic.load(team.deal(parts[2], self._total, names))
         self.clock.resume(told["seconds"])
-        self.done = self._saved = told["round"]
+        self.done = self._saved = team.round = told["round"]
         if self.done < setup.rounds:
             self._write("resume", round=self.done)
         return True

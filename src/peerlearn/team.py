@@ -111,7 +111,7 @@ class Alone(Team):
         return prepare()
 
     def next_meeting(self, done: int) -> int:
-        return done + 1
+        return done
 
     def share(self, values: Tensor, total: int) -> Tensor:
         return values.cpu()

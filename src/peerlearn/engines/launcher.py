@@ -36,10 +36,11 @@ def launch(
     if port is not None:
         _check_port(port)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
-    logging.disable(logging.WARNING)  # the launcher's own, about what is told in sentences
+    logging.disable(logging.ERROR)  # the launcher's own, about what is told in sentences
     config = LaunchConfig(
         min_nodes=1, max_nodes=1, nproc_per_node=processes, run_id=run_id, rdzv_backend="c10d",
-        rdzv_endpoint=f"localhost:{port or 0}", max_restarts=0, monitor_interval=0.1,
+        rdzv_endpoint=f"localhost:{port or 0}", local_addr="localhost", max_restarts=0,
+        monitor_interval=0.1,
     )  # fmt: skip
     try:
         elastic_launch(config, sys.executable)("-m", "peerlearn", *arguments)

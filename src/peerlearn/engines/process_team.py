@@ -6,9 +6,10 @@ import atexit
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -24,9 +25,11 @@ from ..team import Prepared, Team
 from .watch import Watch
 
 JOIN_S = 120.0  # until all processes have come, and until the length of a round is known
+SLACK_S = 10.0  # before what does not keep to its own limit is given up
 MEET_S = 1.0  # about how often the processes look at each other
 PATIENCE = 10  # a process may take so many of the longest rounds so far
-POLL_S = 0.01
+POLL_S = 0.02
+HANG_UP = 1  # the tag of a message that is never sent
 
 
 class ProcessTeam(Team):
@@ -47,7 +50,8 @@ class ProcessTeam(Team):
         self.rank, self.size = rank, size
         self._store, self._timeout_s = store, timeout_s
         self._hosts = self._know_each_other()
-        self._watch = Watch(dist.PrefixStore("watch", store), rank, size, self.name)
+        keeper = None if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" else 0
+        self._watch = Watch(dist.PrefixStore("watch", store), rank, size, self.name, keeper)
         self._runs = 0
         self._total = size
         self._patience_s = JOIN_S
@@ -96,7 +100,7 @@ class ProcessTeam(Team):
     # --- before training --------------------------------------------------------------------
 
     def agree(self, prepare: Callable[[], Prepared]) -> Prepared:
-        self._runs += 1
+        self._runs, self.round = self._runs + 1, 0
         self._patience_s = JOIN_S
         try:
             prepared = prepare()
@@ -134,14 +138,15 @@ class ProcessTeam(Team):
         """What another process posts in this run, however long it takes while it lives."""
         key = f"{self._runs}/{subject}/{rank}"
         sign, since = None, time.monotonic()
-        while not self._store.check([key]):
-            time.sleep(POLL_S)
-            latest = self._watch.signs([rank]).get(rank)
-            if latest != sign:
-                sign, since = latest, time.monotonic()
-            elif time.monotonic() - since > self._timeout_s:
-                raise self._lost([rank])
-        return json.loads(self._store.get(key))
+        with self.reaching([rank]):
+            while not self._store.check([key]):
+                time.sleep(POLL_S)
+                latest = self._watch.signs([rank]).get(rank)
+                if latest != sign:
+                    sign, since = latest, time.monotonic()
+                elif time.monotonic() - since > self._timeout_s or self._watch.has_left(rank):
+                    raise self._lost([rank])
+            return json.loads(self._store.get(key))
 
     # --- while training ---------------------------------------------------------------------
 
@@ -162,25 +167,57 @@ class ProcessTeam(Team):
     def reaches_store(self) -> bool:
         return self._watch.reaches_store
 
-    def wait(self, works: Sequence[Any], awaited: Sequence[int] | None = None) -> None:
+    @contextmanager
+    def reaching(self, peers: Sequence[int]) -> Iterator[None]:
+        """Around what fails at once where the connection to one of these processes is closed."""
+        try:
+            yield
+        except RuntimeError as error:
+            raise self._lost(sorted({*peers})) from error
+
+    def wait(self, works: Sequence[Any], peers: Sequence[int] | None = None) -> None:
         """Until all messages have come or gone.
 
         Args:
             works: what torch.distributed returned.
-            awaited: the processes at the other ends; all others by default.
+            peers: the process at the other end of each; without them, all take part in each.
 
         Raises:
             Lost: one did not, in time.
         """
-        try:
-            for work in works:
-                work.wait(timedelta(seconds=self._patience_s))
-        except RuntimeError as error:
-            others = [r for r in range(self.size) if r != self.rank]
-            raise self._lost(others if awaited is None else awaited) from error
+        patience_s, missing = self._patience_s, []
+        cause: RuntimeError | None = None
+        for place, work in enumerate(works):
+            try:
+                work.wait(timedelta(seconds=patience_s))
+            except RuntimeError as error:
+                cause, patience_s = error, POLL_S  # Gloo has hung up: only what has come is there
+                missing.append(place)
+        if cause is None:
+            return
+        if peers is None or len(peers) != len(works):
+            peers, missing = self._others(), [*range(self.size - 1)]
+        raise self._lost(sorted({peers[place] for place in missing})) from cause
+
+    def _others(self) -> list[int]:
+        return [rank for rank in range(self.size) if rank != self.rank]
 
     def _lost(self, awaited: Sequence[int]) -> Lost:
-        return Lost(*self._watch.verdict(awaited, self.round))
+        verdict = self._watch.verdict(awaited, self.round)
+        self._hang_up()
+        return Lost(*verdict)
+
+    def _hang_up(self) -> None:
+        """Close the connections, so that whoever waits for this process need not wait longer.
+
+        Gloo closes all of them when a message does not come in time: so wait for one that nobody
+        sends.
+        """
+        for rank in self._others():
+            with suppress(RuntimeError):
+                nothing = dist.irecv(torch.empty(1), rank, tag=HANG_UP)
+                assert nothing is not None
+                nothing.wait(timedelta(milliseconds=1))
 
     def share(self, values: Tensor, total: int) -> Tensor:
         blocks = self.blocks(total)
@@ -207,15 +244,19 @@ class ProcessTeam(Team):
         self, tensors: Mapping[str, Tensor], total: int, alike: Collection[str] = ()
     ) -> dict[str, Tensor]:
         blocks, works, found = self.blocks(total), [], dict(tensors)
-        for name in _rows(tensors, alike):
-            own = tensors[name].contiguous()
-            if not self.leads:
-                works.append(dist.isend(own, 0))
-                continue
-            found[name] = own.new_empty(total, *own.shape[1:])
-            found[name][: len(own)] = own
-            works += [dist.irecv(found[name][b.start : b.stop], r) for r, b in _others(blocks)]
-        self.wait(works, None if self.leads else [0])
+        peers = self._others() if self.leads else [0]
+        with self.reaching(peers):
+            for name in _rows(tensors, alike):
+                own = tensors[name].contiguous()
+                if not self.leads:
+                    works.append(dist.isend(own, 0))
+                    continue
+                found[name] = own.new_empty(total, *own.shape[1:])
+                found[name][: len(own)] = own
+                works += [
+                    dist.irecv(found[name][blocks[r].start : blocks[r].stop], r) for r in peers
+                ]
+        self.wait(works, peers * (len(works) // len(peers)))
         return found if self.leads else {}
 
     def deal(
@@ -224,19 +265,22 @@ class ProcessTeam(Team):
         told = {n: (str(t.dtype).removeprefix("torch."), t.shape) for n, t in tensors.items()}
         shapes = self.tell(told)
         blocks, works, found = self.blocks(total), [], {}
-        for name, (kind, shape) in shapes.items():
-            dtype = getattr(torch, kind)
-            whole = tensors[name].contiguous() if self.leads else torch.empty(shape, dtype=dtype)
-            if name in alike or not shape:
-                found[name] = whole
-                works.append(self.broadcast(whole, 0))
-            elif self.leads:
-                found[name] = whole[: len(blocks[0])].clone()
-                works += [dist.isend(whole[b.start : b.stop], r) for r, b in _others(blocks)]
-            else:
-                found[name] = whole[: len(blocks[self.rank])].clone()
-                works.append(dist.irecv(found[name], 0))
-        self.wait(works, None if self.leads else [0])
+        with self.reaching(self._others() if self.leads else [0]):
+            for name, (kind, shape) in shapes.items():
+                dtype = getattr(torch, kind)
+                whole = (
+                    tensors[name].contiguous() if self.leads else torch.empty(shape, dtype=dtype)
+                )
+                if name in alike or not shape:
+                    found[name] = whole
+                    works.append(self.broadcast(whole, 0))
+                elif self.leads:
+                    found[name] = whole[: len(blocks[0])].clone()
+                    works += [dist.isend(whole[b.start : b.stop], r) for r, b in _others(blocks)]
+                else:
+                    found[name] = whole[: len(blocks[self.rank])].clone()
+                    works.append(dist.irecv(found[name], 0))
+        self.wait(works, None if self.leads else [0] * len(works))
         return found
 
     def stand_by(self, work: Callable[[], Prepared]) -> Prepared | None:
@@ -264,6 +308,7 @@ class ProcessTeam(Team):
         except BaseException as error:
             reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
             self._watch.say("failed", round=self.round, reason=reason)
+            self._hang_up()
             raise
 
 
@@ -280,7 +325,7 @@ def _rendezvous() -> tuple[dist.Store, int, int]:
     at = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     limit = timedelta(seconds=JOIN_S)
     try:
-        store, rank, size = next(dist.rendezvous("env://", timeout=limit))
+        store, rank, size = _within(limit, lambda: next(dist.rendezvous("env://", timeout=limit)))
         if not dist.is_initialized():
             both = torch.cuda.is_available() and dist.is_nccl_available()
             dist.init_process_group(
@@ -290,6 +335,29 @@ def _rendezvous() -> tuple[dist.Store, int, int]:
     except (RuntimeError, ValueError) as error:
         raise ConfigurationError([_why(at, str(error))]) from error
     return store, rank, size
+
+
+def _within(limit: timedelta, work: Callable[[], Prepared]) -> Prepared:
+    """What ``work`` returns, or raises.
+
+    torch waits for the first word of the store without limit, and where another program listens at
+    its port, none comes.
+    """
+    found: list[Prepared] = []
+    failed: list[RuntimeError | ValueError] = []
+
+    def run() -> None:
+        try:
+            found.append(work())
+        except (RuntimeError, ValueError) as error:
+            failed.append(error)
+
+    working = threading.Thread(target=run, daemon=True)
+    working.start()
+    working.join(limit.total_seconds() + SLACK_S)
+    if not found:
+        raise failed[0] if failed else RuntimeError("what listens there gives no answer")
+    return found[0]
 
 
 def _why(at: str, reason: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import networkx as nx
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..links import Coordinator, Heard, Links, Neighborhood, Traffic, message_bytes
 from ..measure import Clock
-from .stacked import SparseRows, sparse_rows
+from .stacked import KEPT, SparseRows, is_dense, sparse_rows
 
 if TYPE_CHECKING:
     from .process_team import ProcessTeam
@@ -53,18 +53,16 @@ class ProcessesEngine:
     seed: int = 0
     clock: Clock = field(default_factory=Clock)
     traffic: Traffic = None  # type: ignore[assignment]
-    _routes: Routes | None = field(init=False, default=None)
     _posts: list[Post] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         self.traffic = self.traffic or Traffic(self.total)
         self.hosted = self.team.hosted(self.total)
+        self._routes = lru_cache(KEPT)(partial(Routes, engine=self))
 
     def links(self, round: int, graph: nx.Graph | None) -> ProcessLinks:
-        """The links of one round. The routes of an unchanged graph are found once."""
-        if self._routes is None or self._routes.graph is not graph:
-            self._routes = Routes(graph, self)
-        return ProcessLinks(round, self._routes, self)
+        """The links of one round. The routes over the latest graphs are kept."""
+        return ProcessLinks(round, self._routes(graph), self)
 
     def post(self, number: int) -> Post:
         """The buffers of the ``number``-th exchange of a round."""
@@ -110,19 +108,19 @@ class Routes:
         return np.array([*self.engine.hosted, *received], np.int64)
 
     @cached_property
-    def mixing(self) -> SparseRows:
+    def mixing(self) -> Tensor | SparseRows:
         return self._operator(self.engine.weights(self._graph))
 
     @cached_property
-    def laplacian(self) -> SparseRows:
+    def laplacian(self) -> Tensor | SparseRows:
         every = range(self.engine.total)
         return self._operator(nx.laplacian_matrix(self._graph, nodelist=every, weight=None))
 
     @cached_property
     def neighbors(self) -> Tensor:
-        """(A, D) the neighbors' numbers in order, -1 where there are fewer than D."""
+        """(A, D) the neighbors' numbers in order, -1 where there are fewer than the team's most."""
         hosted = self.engine.hosted
-        table = torch.full((len(hosted), int(self.degrees[list(hosted)].max(initial=0))), -1)
+        table = torch.full((len(hosted), int(self.degrees.max(initial=0))), -1)
         for row, i in enumerate(hosted):
             table[row, : self.degrees[i]] = torch.tensor(sorted(self._graph[i]), dtype=torch.int64)
         return table.to(self.engine.device)
@@ -142,12 +140,16 @@ class Routes:
         """The senders with a neighbor among the receivers."""
         return [i for i in senders if any(j in receivers for j in self._graph[i])]
 
-    def _operator(self, matrix: scipy.sparse.csr_array) -> SparseRows:
+    def _operator(self, matrix: scipy.sparse.csr_array) -> Tensor | SparseRows:
         """The rows of the agents hosted here, over the table.
 
-        The entries keep their order, so sums have the same bits as in a stack of all agents.
+        The entries of sparse rows keep their order, so sums have the bits of a stack of all agents.
         """
-        csr = scipy.sparse.csr_array(matrix)[list(self.engine.hosted)]
+        whole = scipy.sparse.csr_array(matrix)
+        csr = whole[list(self.engine.hosted)]
+        if is_dense(whole):
+            dense = torch.from_numpy(csr.toarray()[:, self.table])
+            return dense.to(self.engine.device, self.engine.dtype)
         rows = sparse_rows(csr, self.engine.device, self.engine.dtype)
         return rows._replace(columns=self.places[rows.columns])
 
@@ -188,9 +190,10 @@ class Post:
             place += len(agents)
         for rank, positions in routes.sends:
             operations.append(dist.P2POp(dist.isend, _picked(table, positions), rank))
+        self._peers = [rank for rank, _ in (*routes.receives, *routes.sends)]
         if operations:
-            self._works = dist.batch_isend_irecv(operations)
-            self._peers = [rank for rank, _ in routes.receives]
+            with self._engine.team.reaching(self._peers):
+                self._works = dist.batch_isend_irecv(operations)
         return table
 
     def wait(self) -> None:
@@ -259,7 +262,7 @@ class ProcessHeard(Heard):
     def difference(self) -> tuple[Tensor, ...]:
         return self._product(self._routes.laplacian)
 
-    def _product(self, operator: SparseRows) -> tuple[Tensor, ...]:
+    def _product(self, operator: Tensor | SparseRows) -> tuple[Tensor, ...]:
         with self._clock("exchange"):
             self._sent.post.wait()
             return self._vectors(operator @ self._sent.table)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from typing import ClassVar, NamedTuple
 
 import networkx as nx
@@ -20,6 +20,7 @@ from ..team import Alone, Team
 
 DENSE_FROM = 0.4  # share of non-zeros from which a dense product is the faster one,
 DENSE_ABOVE = 16  # in teams larger than this
+KEPT = 16  # graphs whose matrices are kept, for schedules that come back to them
 
 
 @dataclass
@@ -48,16 +49,14 @@ class StackedEngine:
     clock: Clock = field(default_factory=Clock)
     traffic: Traffic = None  # type: ignore[assignment]
     team: Team = field(default_factory=Alone)
-    _operators: Operators | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.traffic = self.traffic or Traffic(self.total)
+        self._operators = lru_cache(KEPT)(partial(Operators, engine=self))
 
     def links(self, round: int, graph: nx.Graph | None) -> StackedLinks:
-        """The links of one round. The operators of an unchanged graph are built once."""
-        if self._operators is None or self._operators.graph is not graph:
-            self._operators = Operators(graph, self)
-        return StackedLinks(round, self._operators, self)
+        """The links of one round. The operators of the latest graphs are kept."""
+        return StackedLinks(round, self._operators(graph), self)
 
 
 @dataclass
@@ -104,11 +103,16 @@ class Operators:
     def _operator(self, matrix: scipy.sparse.csr_array) -> Tensor | SparseRows:
         """Sparse where that is faster; a row's bits then do not depend on the other rows."""
         csr = scipy.sparse.csr_array(matrix)
-        total = self.engine.total
-        if total > DENSE_ABOVE and csr.nnz > DENSE_FROM * total**2:
+        if is_dense(csr):
             dense = torch.from_numpy(csr.toarray())
             return dense.to(self.engine.device, self.engine.dtype)
         return sparse_rows(csr, self.engine.device, self.engine.dtype)
+
+
+def is_dense(matrix: scipy.sparse.csr_array) -> bool:
+    """Whether a dense product with all agents' rows is the faster one."""
+    total = matrix.shape[0]
+    return total > DENSE_ABOVE and matrix.nnz > DENSE_FROM * total**2
 
 
 def sparse_rows(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch.distributed import Store
@@ -34,11 +34,22 @@ class Watch:
         store: key -> value, for all processes.
         rank, size: which process this is, and of how many.
         name: of a process, for sentences: ``process 2 (host b, agents 4 to 5)``.
+        keeper: the process that holds the store, if one of the team does.
     """
 
-    def __init__(self, store: Store, rank: int, size: int, name: Callable[[int], str]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        rank: int,
+        size: int,
+        name: Callable[[int], str],
+        keeper: int | None = None,
+    ) -> None:
         self._store, self._rank, self._size, self._name = store, rank, size, name
+        self._keeper = keeper
         self._over = threading.Event()
+        self._said = False
+        self._verdict: Verdict | None = None
         self.reaches_store = True
         self._thread = threading.Thread(target=self._live, name="signs of life", daemon=True)
         self._thread.start()
@@ -54,13 +65,33 @@ class Watch:
 
     def leave(self) -> None:
         """No more signs of life; whoever misses this process hears that it had finished."""
-        self.say("finished")
+        if not self._said:
+            self.say("finished")
+        if self._verdict is not None and self._keeper == self._rank:
+            self._let_others_read(self._verdict)
         self._over.set()
+        self._thread.join(SILENT_S)  # in the store while Python ends, it would abort the process
+
+    def _let_others_read(self, verdict: Verdict) -> None:
+        """The store ends with this process, so the others come first."""
+        until, last = time.monotonic() + SILENT_S, ("verdict", "failed", "finished")
+        living = {r for r in range(self._size) if r not in (self._rank, *verdict.processes)}
+        while living and time.monotonic() < until:
+            time.sleep(BEAT_S / 10)
+            living -= {r for r, word in self._words().items() if word["kind"] in last}
 
     def say(self, kind: str, **fields: Any) -> None:
         """A last word, before this process leaves early."""
+        self._said = True
         if self.reaches_store:
-            self._store.set(f"word/{self._rank}", json.dumps({"kind": kind, **fields}))
+            try:
+                self._store.set(f"word/{self._rank}", json.dumps({"kind": kind, **fields}))
+            except RuntimeError:
+                self.reaches_store = False
+
+    def has_left(self, rank: int) -> bool:
+        """Whether a process has said its last word."""
+        return self._store.check([f"word/{rank}"])
 
     def signs(self, ranks: Sequence[int]) -> dict[int, str]:
         """The latest signs of life."""
@@ -83,22 +114,36 @@ class Watch:
             awaited: the processes that do not answer.
             round: the number of rounds done here.
         """
-        found: list[Verdict] = []
-        asking = threading.Thread(
-            target=lambda: found.append(self._ask(awaited, round)), daemon=True
-        )
+        asking = threading.Thread(target=self._ask, args=(awaited, round), daemon=True)
         asking.start()
-        asking.join(4 * SILENT_S)
-        if found:
-            return found[0]
-        who = " and ".join(map(self._name, awaited))
+        asking.join(2 * SILENT_S)
+        if self._verdict is None:
+            self.reaches_store = False  # it fails, or never answers: nobody may wait for it again
+            return self._without_store(awaited, round)
+        return self._verdict
+
+    def _without_store(self, awaited: Sequence[int], round: int) -> Verdict:
+        me = self._name(self._rank)
+        if self._keeper is not None:
+            return Verdict(
+                [self._keeper], round,
+                f"{self._name(self._keeper)}, which holds the store of the team, was lost in round "
+                f"{round}, or {me} is cut off from it",
+            )  # fmt: skip
         return Verdict(
             list(awaited), round,
-            f"in round {round} {self._name(self._rank)} heard nothing from {who}, and cannot reach "
-            "the store of the first process either: it may be cut off from the network",
+            f"in round {round} {me} heard nothing from {_and(map(self._name, awaited))}, and "
+            "cannot reach the store of the team either: it may be cut off from the network",
         )  # fmt: skip
 
-    def _ask(self, awaited: Sequence[int], round: int) -> Verdict:
+    def _ask(self, awaited: Sequence[int], round: int) -> None:
+        try:
+            self._verdict = self._find(awaited, round)
+            self.say("verdict", **self._verdict._asdict())
+        except RuntimeError:
+            self.reaches_store = False
+
+    def _find(self, awaited: Sequence[int], round: int) -> Verdict:
         self.say("waits", round=round, awaited=list(awaited))
         others = [r for r in range(self._size) if r != self._rank]
         before, until = self.signs(others), time.monotonic() + SILENT_S
@@ -111,9 +156,7 @@ class Watch:
                 return Verdict(known[0]["processes"], known[0]["round"], known[0]["reason"])
         after = self.signs(others)
         silent = [r for r in others if r not in words and after.get(r) == before.get(r)]
-        found = self._judge(words, silent, awaited, round)
-        self.say("verdict", **found._asdict())
-        return found
+        return self._judge(words, silent, awaited, round)
 
     def _judge(
         self,
@@ -128,7 +171,7 @@ class Watch:
             reason = f"{self._name(rank)} failed in round {word['round']}: {word['reason']}"
             return Verdict([*failed], word["round"], reason)
         if silent:
-            who = " and ".join(map(self._name, silent))
+            who = _and(map(self._name, silent))
             verb = "was" if len(silent) == 1 else "were"
             return Verdict(
                 silent, round,
@@ -138,17 +181,36 @@ class Watch:
         if left:
             reason = f"{self._name(left[0])} had finished while others were in round {round}"
             return Verdict(left, round, reason)
-        return self._cut(words, awaited, round)
+        waiting = {r: w["awaited"] for r, w in words.items() if w["kind"] == "waits"}
+        return self._cut({self._rank: awaited, **waiting}, round)
 
-    def _cut(self, words: dict[int, dict[str, Any]], awaited: Sequence[int], round: int) -> Verdict:
-        """All live, so it is the network between two that wait for each other."""
-        waits = {(round, self._rank, other) for other in awaited}
-        for rank, word in words.items():
-            waits |= {(word["round"], rank, other) for other in word.get("awaited", [])}
-        mutual = [w for w in waits if any((b, a) == w[1:] for _, a, b in waits)]
-        first, one, other = min(mutual or waits)
+    def _cut(self, awaited: Mapping[int, Sequence[int]], round: int) -> Verdict:
+        """All live, so it is the network between two that wait for each other.
+
+        Whoever waits for few knows best whom it misses; in a collective, all wait for all.
+
+        Args:
+            awaited: by each that waits.
+            round: the number of rounds done here.
+        """
+        pairs = {
+            (one, other): len(awaited[one]) + len(awaited[other])
+            for one in awaited
+            for other in awaited[one]
+            if one < other and one in awaited.get(other, ())
+        }
+        fewest = min(pairs.values(), default=0)
+        ends = {end for pair, count in pairs.items() if count == fewest for end in pair}
+        who = sorted(ends or awaited)
+        both, between = ("both", "them") if len(who) == 2 else ("all", "some of them")
         return Verdict(
-            sorted((one, other)), first,
-            f"in round {first} {self._name(one)} and {self._name(other)} no longer hear each "
-            "other, though both live: the network between them may be cut",
+            who, round,
+            f"in round {round} {_and(map(self._name, who))} no longer hear each other, though "
+            f"{both} live: the network between {between} may be cut",
         )  # fmt: skip
+
+
+def _and(names: Iterable[str]) -> str:
+    """``a, b and c``."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last

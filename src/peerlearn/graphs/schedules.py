@@ -13,7 +13,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import networkx as nx
@@ -164,11 +164,21 @@ class one_peer_exponential(GraphSchedule):
 
     def at(self, round: int, positions: Any = None) -> nx.Graph:
         sweep, k = divmod(max(round, 0), self.hops)
-        cycles = math.gcd(self.agents, 2**k)
-        length = self.agents // cycles
-        steps = (sweep + np.arange(length // 2 * 2)) * 2**k
-        members = (np.arange(cycles)[:, None] + steps) % self.agents  # one row per cycle
-        return _graph_of(self.agents, members.reshape(-1, 2).tolist())
+        length = self.agents // math.gcd(self.agents, 2**k)
+        return _pairs(self.agents, 2**k, sweep % (length if length % 2 else 2))
+
+
+@lru_cache(maxsize=64)
+def _pairs(agents: int, hop: int, first: int) -> nx.Graph:
+    """The neighbors along the cycles of a hop, paired from the ``first`` place of each.
+
+    The same graph for the same pairs, so that engines prepare it once.
+    """
+    cycles = math.gcd(agents, hop)
+    length = agents // cycles
+    steps = (first + np.arange(length // 2 * 2)) * hop
+    members = (np.arange(cycles)[:, None] + steps) % agents  # one row per cycle
+    return _graph_of(agents, members.reshape(-1, 2).tolist())
 
 
 @dataclass(frozen=True)
