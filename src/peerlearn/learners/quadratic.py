@@ -18,6 +18,7 @@ class QuadraticLearner(Learner):
         optima: (A, P), b_i, where each agent's own loss is least.
         initial: (A, P), the first networks; zeros by default.
         agents: the agents' numbers.
+        team: of all agents, whose losses networks are evaluated on; itself by default.
     """
 
     def __init__(
@@ -26,8 +27,10 @@ class QuadraticLearner(Learner):
         optima: Tensor,
         initial: Tensor | None = None,
         agents: Sequence[int] | None = None,
+        team: QuadraticLearner | None = None,
     ) -> None:
         self.hessians, self.optima = hessians, optima
+        self._team = team or self
         self.agents = range(len(optima)) if agents is None else agents
         self._initial = torch.zeros_like(optima) if initial is None else initial
         self._evaluations = torch.zeros(len(optima), dtype=torch.int64)
@@ -64,11 +67,11 @@ class QuadraticLearner(Learner):
 
     def evaluate(self, theta: Tensor) -> dict[str, Tensor]:
         """The team's mean loss at each agent's network, and the network's distance to the best."""
-        count = len(self.optima)
-        everywhere = [self.loss(row.expand(count, -1)).mean() for row in theta]
+        team, count = self._team, len(self._team.optima)
+        everywhere = [team.loss(row.expand(count, -1)).mean() for row in theta]
         return {
             "loss": torch.stack(everywhere),
-            "distance": (theta - self.optimum()).norm(dim=1),
+            "distance": (theta - team.optimum()).norm(dim=1),
         }
 
     def gradient_evaluations(self) -> Tensor:

@@ -46,17 +46,18 @@ class QuadraticTask(BaseTask):
         dtype: torch.dtype,
         agents: Sequence[int] | None = None,
     ) -> QuadraticLearner:
-        every = agents is None or self.in_turn
-        chosen = list(range(len(self.optima))) if every else list(agents)  # type: ignore[arg-type]
         parts = (self.hessians, self.optima, self.first)
-        hessians, optima, first = (
-            None if p is None else p[chosen].to(device, dtype) for p in parts
-        )
+        hessians, optima, first = (None if p is None else p.to(device, dtype) for p in parts)
         assert hessians is not None
         assert optima is not None
         if self.in_turn:
             return QuadraticInTurn(hessians, optima, first)
-        return QuadraticLearner(hessians, optima, first, chosen)
+        team = QuadraticLearner(hessians, optima, first)
+        if agents is None:
+            return team
+        own = list(agents)
+        own_first = None if first is None else first[own]
+        return QuadraticLearner(hessians[own], optima[own], own_first, own, team)
 
     def pooled(self, in_turn: bool = False) -> QuadraticTask:
         """The mean of the losses is a quadratic again, up to a constant."""

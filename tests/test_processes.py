@@ -1,0 +1,374 @@
+"""The same numbers in processes as in one: every method, with stopping and going on in between."""
+
+import functools
+import io
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import in_processes
+import numpy as np
+import pytest
+import torch.distributed as dist
+from helpers import METHODS, recorded
+from hypothesis import given
+from hypothesis import strategies as st
+from in_processes import (
+    DIVERGE,
+    HALF,
+    ROUNDS,
+    every,
+    exact,
+    measures,
+    numbers,
+    resumed,
+    resumptions,
+    rounded,
+)
+from processes import finish, start
+from rich.console import Console
+from typer.testing import CliRunner
+
+import peerlearn as pl
+from peerlearn import cli, experiment, report
+from peerlearn.checkpoint import FILE_NAME as CHECKPOINT
+from peerlearn.checkpoint import load
+from peerlearn.engines.process_team import ProcessTeam
+from peerlearn.errors import ConfigurationError, Diverged
+from peerlearn.team import Alone
+
+SCRIPT = Path(__file__).with_name("in_processes.py")
+HOST = socket.gethostname()
+BLOCKS = {2: [[0, 1, 2], [3, 4]], 4: [[0, 1], [2], [3], [4]]}
+LIMIT_S = 300.0  # of a group of processes, on a machine that has much else to do
+sizes = pytest.mark.parametrize("size", BLOCKS)
+pytestmark = pytest.mark.timeout(2 * LIMIT_S)
+
+
+@pytest.fixture(scope="module")
+def groups(tmp_path_factory):
+    """A folder with what four processes had to show, and then two."""
+    folder = tmp_path_factory.mktemp("groups")
+    for name, case in resumed.items():
+        in_processes.half(case, "stacked", folder / "1" / "halves" / name)
+    for size in (4, 2):
+        (folder / str(size)).mkdir()
+        processes = start(size, "-W", "error", SCRIPT, folder)
+        assert finish(processes, LIMIT_S) == [""] * size
+        assert [p.returncode for p in processes] == [0] * size
+    return folder
+
+
+@functools.cache
+def stacked(name):
+    return numbers({**exact, **rounded}[name].train("stacked"))
+
+
+def gathered(folder):
+    """What all processes together had to show: their rows in order, and what all know alike."""
+    parts = [dict(np.load(path)) for path in sorted(folder.glob("*.npz"))]
+    found = {}
+    for name in parts[0]:
+        values = [part[name] for part in parts]
+        if name in ("theta", "agents", "networks"):
+            found[name] = np.concatenate([v for v in values if len(v)])
+        else:
+            assert all(np.array_equal(v, values[0]) for v in values), name
+            found[name] = values[0]
+    return found
+
+
+def check_same(found, expected, atol=0.0):
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=0, atol=atol, err_msg=name)
+
+
+def tolerance(name):
+    """Bit for bit, but where torch solves several linear systems at once."""
+    return 1e-12 if name == "ConsensusADMM" else 0.0
+
+
+# --- the same numbers ---------------------------------------------------------------------------
+
+
+@sizes
+@pytest.mark.parametrize("name", [*METHODS, *(n for n in exact if n not in METHODS)])
+def test_processes_give_the_bits_of_the_stacked_engine(name, size, groups):
+    folder = groups / str(size) / name
+    check_same(gathered(folder), stacked(name), tolerance(name))
+    check_same(measures(pl.record.read(folder / "run")), measures_of(gathered(folder)))
+
+
+def measures_of(found):
+    return {n: v for n, v in found.items() if n not in ("theta", "agents", "networks")}
+
+
+@sizes
+@pytest.mark.parametrize("name", rounded)
+def test_where_bits_depend_on_the_stack_the_rest_is_rounding(name, size, groups):
+    check_same(gathered(groups / str(size) / name), stacked(name), atol=1e-12)
+
+
+@sizes
+def test_the_record_says_who_carried_it_out(size, groups):
+    start = pl.record.read(groups / str(size) / "DSGD" / "run").start
+    assert (start["engine"], start["processes"]) == ("processes", size)
+
+
+@sizes
+def test_each_process_has_its_own_agents(size, groups):
+    for rank, block in enumerate(BLOCKS[size]):
+        folder = groups / str(size) / "DSGD"
+        kept, whole = np.load(folder / f"{rank}.npz"), stacked("DSGD")
+        assert kept["agents"].tolist() == block
+        np.testing.assert_array_equal(kept["theta"], whole["theta"][block])
+        np.testing.assert_array_equal(kept["networks"], whole["networks"][block])
+        other = (block[0] + 3) % 5
+        said = (folder / f"{rank}.txt").read_text()
+        assert said.startswith(f"agent is {other}: ")
+        only = f"there is one network here; use run.model({block[0]})"
+        many = f"expected an agent from {block[0]} to {block[-1]}"
+        assert said.endswith(only if len(block) == 1 else many)
+
+
+@sizes
+def test_pooled_data_are_the_first_process_s(size, groups):
+    kept = [np.load(groups / str(size) / "Serial" / f"{rank}.npz") for rank in range(size)]
+    assert [k["agents"].tolist() for k in kept] == [[0]] + [[]] * (size - 1)
+
+
+# --- stopping and going on ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "by", "size"),
+    [(name, by, size) for size in BLOCKS for name in resumed for by in resumptions(name, size)],
+)
+def test_a_run_goes_on_in_any_number_of_processes(name, by, size, groups):
+    folder = groups / str(size) / f"{name}, half by {by}"
+    check_same(gathered(folder), stacked(name), tolerance(name))
+    events = [(e["kind"], e["round"]) for e in pl.record.read(folder / "run").events]
+    assert events == [("stop", HALF), ("resume", HALF), ("end", ROUNDS)]
+
+
+@pytest.mark.parametrize("name", resumed)
+def test_one_process_goes_on_with_what_four_have_stopped(name, groups, tmp_path):
+    run = in_processes.go_on(resumed[name], groups / "4" / "halves" / name, tmp_path)
+    check_same(numbers(run), stacked(name), tolerance(name))
+    assert [e["kind"] for e in run.record.events] == ["stop", "resume", "end"]
+
+
+@pytest.mark.parametrize("name", resumed)
+def test_the_checkpoint_of_four_processes_is_that_of_one(name, groups):
+    one, four = (load(groups / by / "halves" / name / CHECKPOINT) for by in ("1", "4"))
+    assert (four.round, four.configuration) == (HALF, one.configuration)
+    for part in ("state", "learner", "traffic"):
+        check_same(getattr(four, part), getattr(one, part), tolerance(name))
+
+
+# --- what goes wrong, goes wrong everywhere -------------------------------------------------------
+
+
+def told(folder):
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+
+
+@sizes
+@pytest.mark.parametrize("name", DIVERGE)
+def test_all_processes_find_the_same_fault(name, size, groups, tmp_path):
+    with pytest.raises(Diverged) as caught:
+        DIVERGE[name].train("stacked", out=tmp_path)
+    error, folder = caught.value, groups / str(size) / name
+    if name == "diverges in one":
+        assert error.agents == [3]
+        assert error.round % 4, "a round after which they do not meet in any case"
+    expected = {"kind": "Diverged", "sentences": [str(error)]}
+    expected |= {"round": error.round, "agents": error.agents}
+    assert told(folder) == [expected] * size
+    assert pl.record.read(folder / "run").events == pl.record.read(tmp_path).events
+    assert load(folder / "run" / CHECKPOINT).round == load(tmp_path / CHECKPOINT).round
+
+
+REFUSED = {
+    "seed": ["process {last} ({who}) has seed 1, but process 0 has 0; start all processes with "
+             "the same request and the same versions"],
+    "edges": ["process {last} ({who}) has graph.edges "],
+    "width": ["process {last} ({who}) has parameters 20, but process 0 has 15"],
+    "method": ["process {last} ({who}) has algorithm 'DSGT', but process 0 has 'DSGD'"],
+    "declared": ["process {last} ({who}) has task.samples.most 9, but process 0 has 8",
+                 "process {last} ({who}) has task.samples.total 34, but process 0 has 29"],
+    "samples": ["process {last} ({who}): agent 4 has 6 samples, but 7 were declared"],
+    "one is wrong": ["process {last} ({who}): rounds is 0, expected a whole number"],
+    "too many": ["got {size} processes for {fewer} agents; start at most one for each agent"],
+}  # fmt: skip
+
+
+@sizes
+@pytest.mark.parametrize("name", REFUSED)
+def test_requests_that_differ_are_refused_by_all(name, size, groups):
+    block = BLOCKS[size][-1]
+    agents = f"agent {block[0]}" if len(block) == 1 else f"agents {block[0]} to {block[-1]}"
+    known = {"last": size - 1, "who": f"host {HOST}, {agents}", "size": size, "fewer": size - 1}
+    first, *others = told(groups / str(size) / name)
+    assert others == [first] * (size - 1)
+    assert first["kind"] == "ConfigurationError"
+    for text in REFUSED[name]:
+        wanted = text.format(**known)
+        assert any(s.startswith(wanted) for s in first["sentences"]), first["sentences"]
+    assert not (groups / str(size) / name / "run").exists(), "something was trained"
+
+
+def test_processes_on_different_devices_do_not_begin():
+    store = dist.HashStore()
+    store.set("host/1", "b")
+    store.set("1/prepared/1", json.dumps({"agreement": {"agents": 5, "device": "cuda"}}))
+    team = ProcessTeam(store, rank=0, size=2, timeout_s=5.0)
+    with pytest.raises(ConfigurationError, match=r"process 1 \(host b, agents 3 to 4\) has device "
+                       "'cuda', but process 0 has 'cpu'; start all"):  # fmt: skip
+        team.agree(lambda: Prepared({"agents": 5, "device": "cpu"}))
+    team._leave()
+
+
+class Prepared:
+    def __init__(self, agreement):
+        self.agreement = lambda: agreement
+
+
+# --- where they meet ------------------------------------------------------------------------------
+
+
+JOINS = """
+import sys
+from peerlearn.engines import process_team
+process_team.JOIN_S = 2.0
+try:
+    process_team.ProcessTeam.join(30.0)
+except process_team.ConfigurationError as error:
+    sys.exit(str(error))
+"""
+
+
+@pytest.mark.parametrize("listening", [True, False])
+def test_a_port_that_is_in_use(listening):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen() if listening else None
+        at = f"127.0.0.1:{taken.getsockname()[1]}"
+        processes = start(2, "-c", JOINS, MASTER_PORT=at.partition(":")[2])
+        first, second = finish(processes, 60)
+    assert f"the processes cannot meet at {at} (MASTER_ADDR:MASTER_PORT): the port is in" in first
+    assert f"the processes did not all meet at {at} (MASTER_ADDR:MASTER_PORT) within 2 s" in second
+    assert [p.returncode for p in processes] == [1, 1]
+
+
+def test_without_processes_there_is_no_team(monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(ConfigurationError, match=r"finds no processes \(RANK, .*torchrun"):
+        every["DSGD"].train("processes")
+
+
+# --- the command line -----------------------------------------------------------------------------
+
+
+TWO = """
+name = "two"
+rounds = 5
+evaluate_every = 2
+dtype = "float64"
+[task]
+name = "digits"
+agents = 3
+gradients = "loop"
+[graph]
+name = "cycle"
+[[algorithms]]
+name = "DSGD"
+[[algorithms]]
+name = "FedAvg"
+local_steps = 2
+"""
+
+
+def peerlearn(folder, *words):
+    """Of the processes that it starts, only the first may say anything."""
+    return subprocess.run(
+        [sys.executable, "-m", "peerlearn", "run", "two.toml", "--engine", "processes", *words],
+        cwd=folder, capture_output=True, text=True, timeout=LIMIT_S,
+        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"},
+    )  # fmt: skip
+
+
+def table(folder):
+    """The summary, as the command prints it."""
+    screen = Console(width=200, no_color=True, file=io.StringIO())
+    screen.print(report.summary_table(pl.record.read_all(folder)))
+    return screen.file.getvalue()
+
+
+def test_an_experiment_in_processes(tmp_path):
+    (tmp_path / "two.toml").write_text(TWO)
+    experiment.run(experiment.load(tmp_path / "two.toml"), tmp_path / "stacked")
+    done = peerlearn(tmp_path, "--processes", "2", "--out", "several")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert table(tmp_path / "stacked") in done.stdout
+    for label in ("DSGD", "FedAvg"):
+        one, several = (tmp_path / by / label / "seed-0" for by in ("stacked", "several"))
+        assert pl.record.read(several).start["processes"] == 2
+        check_same(recorded(several), recorded(one))
+    again = peerlearn(tmp_path, "--processes", "2", "--out", "several", "--resume")
+    assert (again.returncode, again.stderr) == (0, "")
+    assert "2 of 2 runs were finished before, in several\n" in again.stdout
+    assert table(tmp_path / "several") in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--processes", "2"], "got --processes, which only --engine processes uses; give both"),
+        (["--port", "4000"], "got --port, which only --engine processes uses; give both"),
+        (
+            ["--engine", "processes", "--processes", "4"],
+            "got 4 processes for 3 agents; start at most one for each agent",
+        ),
+    ],
+)
+def test_wrong_options_are_told(words, said, tmp_path):
+    (tmp_path / "two.toml").write_text(TWO)
+    result = CliRunner().invoke(cli.app, ["run", str(tmp_path / "two.toml"), *words])
+    assert (result.exit_code, result.stderr) == (2, f"error: {said}\n")
+
+
+def test_a_port_that_another_program_has(tmp_path):
+    (tmp_path / "two.toml").write_text(TWO)
+    words = ["run", str(tmp_path / "two.toml"), "--engine", "processes", "--processes", "2"]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        result = CliRunner().invoke(cli.app, [*words, "--port", port])
+    assert result.exit_code == 2
+    assert re.fullmatch(
+        rf"error: port {port} of this machine cannot be used \(.*\); choose another one\n",
+        result.stderr,
+    )
+
+
+# --- small laws -----------------------------------------------------------------------------------
+
+
+@given(size=st.integers(1, 40), more=st.integers(0, 200))
+def test_blocks_hold_every_agent_once_and_in_order(size, more):
+    total, team = size + more, Alone()
+    team.size = size
+    blocks = team.blocks(total)
+    assert [a for block in blocks for a in block] == list(range(total))
+    lengths = [len(block) for block in blocks]
+    assert len(blocks) == size
+    assert max(lengths) - min(lengths) <= 1
+    for team.rank in range(size):
+        assert team.hosted(total) == blocks[team.rank]
