@@ -37,6 +37,7 @@ import peerlearn as pl
 from peerlearn import cli, experiment, report
 from peerlearn.checkpoint import FILE_NAME as CHECKPOINT
 from peerlearn.checkpoint import load
+from peerlearn.engines import rendezvous
 from peerlearn.engines.process_team import ProcessTeam
 from peerlearn.errors import ConfigurationError, Diverged
 from peerlearn.team import Alone
@@ -264,6 +265,18 @@ def test_a_port_that_is_in_use(listening):
     assert f"the processes cannot meet at {at} (MASTER_ADDR:MASTER_PORT): the port is in" in first
     assert f"the processes did not all meet at {at} (MASTER_ADDR:MASTER_PORT) within 2 s" in second
     assert [p.returncode for p in processes] == [1, 1]
+
+
+def test_a_host_whose_name_leads_to_itself(monkeypatch):
+    monkeypatch.setenv("MASTER_ADDR", "10.77.0.1")
+    monkeypatch.setenv("MASTER_PORT", "29500")
+    reason = "Gloo failed: Connection refused, remote=[127.0.1.1]:37781\nframe #0"
+    found = rendezvous._why(reason, 120.0)
+    assert "its own loopback address (Gloo failed: " in found
+    assert "set GLOO_SOCKET_IFNAME" in found
+    assert "frame" not in found
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # where all are on one machine it is right
+    assert "did not all meet at 127.0.0.1:29500" in rendezvous._why(reason, 120.0)
 
 
 def test_without_processes_there_is_no_team(monkeypatch):

@@ -6,7 +6,6 @@ import atexit
 import json
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -22,10 +21,10 @@ from ..checkpoint import differing
 from ..errors import ConfigurationError, Diverged, Lost
 from ..record import as_json
 from ..team import Prepared, Team
+from .rendezvous import rendezvous
 from .watch import Watch
 
 JOIN_S = 120.0  # until all processes have come, and until the length of a round is known
-SLACK_S = 10.0  # before what does not keep to its own limit is given up
 MEET_S = 1.0  # about how often the processes look at each other
 PATIENCE = 10  # a process may take so many of the longest rounds so far
 POLL_S = 0.02
@@ -66,7 +65,7 @@ class ProcessTeam(Team):
             ConfigurationError: nobody started processes, or they do not find each other.
         """
         if cls._joined is None:
-            store, rank, size = _rendezvous()
+            store, rank, size = rendezvous(JOIN_S)
             cls._joined = cls(dist.PrefixStore("peerlearn", store), rank, size, timeout_s)
         cls._joined._timeout_s = timeout_s
         return cls._joined
@@ -310,67 +309,6 @@ class ProcessTeam(Team):
             self._watch.say("failed", round=self.round, reason=reason)
             self._hang_up()
             raise
-
-
-def _rendezvous() -> tuple[dist.Store, int, int]:
-    """The store, and this process's place; the group is made unless the script has made one."""
-    needed = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    missing = [name for name in needed if name not in os.environ]
-    if missing:
-        raise ConfigurationError([
-            f"the engine 'processes' finds no processes ({', '.join(missing)} not set); start them "
-            "with peerlearn run FILE --engine processes --processes 4, or start a script by "
-            "torchrun --nproc-per-node 4 SCRIPT"
-        ])  # fmt: skip
-    at = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
-    limit = timedelta(seconds=JOIN_S)
-    try:
-        store, rank, size = _within(limit, lambda: next(dist.rendezvous("env://", timeout=limit)))
-        if not dist.is_initialized():
-            both = torch.cuda.is_available() and dist.is_nccl_available()
-            dist.init_process_group(
-                "cpu:gloo,cuda:nccl" if both else "gloo",
-                store=dist.PrefixStore("group", store), rank=rank, world_size=size, timeout=limit,
-            )  # fmt: skip
-    except (RuntimeError, ValueError) as error:
-        raise ConfigurationError([_why(at, str(error))]) from error
-    return store, rank, size
-
-
-def _within(limit: timedelta, work: Callable[[], Prepared]) -> Prepared:
-    """What ``work`` returns, or raises.
-
-    torch waits for the first word of the store without limit, and where another program listens at
-    its port, none comes.
-    """
-    found: list[Prepared] = []
-    failed: list[RuntimeError | ValueError] = []
-
-    def run() -> None:
-        try:
-            found.append(work())
-        except (RuntimeError, ValueError) as error:
-            failed.append(error)
-
-    working = threading.Thread(target=run, daemon=True)
-    working.start()
-    working.join(limit.total_seconds() + SLACK_S)
-    if not found:
-        raise failed[0] if failed else RuntimeError("what listens there gives no answer")
-    return found[0]
-
-
-def _why(at: str, reason: str) -> str:
-    if "EADDRINUSE" in reason or "address already in use" in reason.lower():
-        return (
-            f"the processes cannot meet at {at} (MASTER_ADDR:MASTER_PORT): the port is in use; "
-            "choose another one"
-        )
-    first = next(iter(reason.splitlines()), "")
-    return (
-        f"the processes did not all meet at {at} (MASTER_ADDR:MASTER_PORT) within {JOIN_S:g} s: "
-        f"{first}; check address, port, firewall, and that all were started"
-    )
 
 
 def _rows(tensors: Mapping[str, Tensor], alike: Collection[str]) -> list[str]:
