@@ -232,7 +232,7 @@ def frontier(axes: Axes, runs: Runs) -> dict[str, Artist]:
     axes.set(xlabel="communication, MB", ylabel="cumulative loss", xscale="log")
     low, high = axes.get_xlim()
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
-    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_major_formatter("{x:,.10g}")
     axes.xaxis.set_minor_formatter("")
     return handles
 
