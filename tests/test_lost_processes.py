@@ -312,19 +312,19 @@ def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_go_on(commands):
     (line,) = command.said.strip().splitlines()
     assert line.startswith("stopped; go on with: peerlearn run ")
     assert line.endswith("--processes 3 --resume")
-    check_interrupted(command)
+    check_stopped(command, "interrupted")
 
 
 def test_processes_whose_launcher_is_gone_end_by_themselves(commands):
     command = commands["launcher"]
     assert command.process.returncode == -signal.SIGKILL
     assert "Traceback" not in command.said
-    check_interrupted(command)
+    check_stopped(command, "lost")
 
 
-def check_interrupted(command: Command) -> None:
+def check_stopped(command: Command, cause: str) -> None:
     """The run stopped after a round, with a checkpoint of that round."""
     stop = pl.record.read(command.run).events[-1]
-    assert stop["cause"] == "interrupted"
+    assert stop["cause"] == cause
     assert 0 < stop["round"] < RUN_ROUNDS
     assert load(command.run / CHECKPOINT).round == stop["round"]

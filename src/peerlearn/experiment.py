@@ -186,7 +186,7 @@ def run(
 def _begin(experiment: Experiment, folder: Path, resume: bool, team: Team) -> Experiment:
     """The folder is the first process's."""
     if team.leads:
-        _check_folder(experiment, folder, resume)
+        _check_folder(experiment, folder, resume, team)
         folder.mkdir(parents=True, exist_ok=True)
         content = json.dumps(experiment.describe(), indent=2, ensure_ascii=False)
         (folder / FILE_NAME).write_text(content + "\n", encoding="utf-8")
@@ -236,7 +236,7 @@ def _as_before(kept: record.Record) -> str:
     return f"{reason}; this was found before, remove {kept.folder} to train it again"
 
 
-def _check_folder(experiment: Experiment, folder: Path, resume: bool) -> None:
+def _check_folder(experiment: Experiment, folder: Path, resume: bool, team: Team) -> None:
     """Refuse a folder whose runs are not those of this experiment."""
     if folder.exists() and not folder.is_dir():
         raise ConfigurationError([f"{folder} is a file, expected a folder for the runs"])
@@ -244,13 +244,13 @@ def _check_folder(experiment: Experiment, folder: Path, resume: bool) -> None:
         raise ConfigurationError(
             [f"{folder} holds another run; resume it, choose another folder, or remove it"]
         )
-    found = list(_other_runs(experiment, folder))
+    found = list(_other_runs(experiment, folder, team))
     if found:
         more = [f"and {len(found) - NAMED} more like these"] if len(found) > NAMED else []
         raise ConfigurationError(found[:NAMED] + more)
 
 
-def _other_runs(experiment: Experiment, folder: Path) -> Iterator[str]:
+def _other_runs(experiment: Experiment, folder: Path, team: Team) -> Iterator[str]:
     """What keeps the runs begun in ``folder`` from going on."""
     for seed in experiment.settings.seeds:
         requests = {
@@ -262,6 +262,6 @@ def _other_runs(experiment: Experiment, folder: Path) -> Iterator[str]:
         for label, request in begun.items():
             method, graph = experiment.algorithms[label], experiment.graph_of(label)
             try:
-                prepare(task, method, graph, **request)
+                prepare(task, method, graph, **request, team=team)
             except ConfigurationError as error:
                 yield from error.problems

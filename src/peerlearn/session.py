@@ -18,7 +18,7 @@ from torch import Tensor
 from . import checkpoint as checkpoints
 from . import record as records
 from .algorithm import flatten, shared, unflatten
-from .errors import Diverged
+from .errors import Diverged, Lost
 from .learners import Regularized, Timed
 from .measure import Clock, consensus_error, consensus_error_normalized
 from .record import Recorder
@@ -127,20 +127,22 @@ class Session:
 
     def _meet(self, stop: bool) -> bool:
         """Whether anybody asks to stop; what went wrong is found by all at the same time."""
-        stop |= not self.team.reaches_store
         mine = torch.stack([
             self._faults,
             torch.full_like(self._faults, self.team.next_meeting(self.done)),
             torch.full_like(self._faults, stop),
+            torch.full_like(self._faults, not self.team.reaches_store),
             torch.full_like(self._faults, math.ceil(1000 * self._longest_s)),
         ])  # fmt: skip
-        faults, meetings, stops, longest_ms = self.team.share(mine.T, self._total).T
+        faults, meetings, stops, cut_off, longest_ms = self.team.share(mine.T, self._total).T
         self._meeting = int(meetings[0])
         if int(longest_ms.min()) > 0:
             self.team.paced(float(longest_ms.max()) / 1000)
         fault = first_fault(faults)
         if fault is not None:
             self._diverged(*fault, "parameters" if self.inner.losses is None else "loss")
+        if bool(cut_off.any()):
+            self._give_up()
         return bool(stops.any())
 
     def _look_for_faults(self) -> None:
@@ -180,7 +182,7 @@ class Session:
     def _diverged(self, round: int, agents: list[int], what: str) -> None:
         error = Diverged(self.setup.label, round, agents, what)
         self._write("stop", round=round, cause="diverged", reason=str(error))
-        raise error
+        raise self.team.common(error)
 
     # --- what is measured and kept --------------------------------------------------------
 
@@ -250,7 +252,15 @@ class Session:
         self._check_state()
         self._save()
         self._write("stop", round=self.done, cause="interrupted", reason="interrupted")
-        raise KeyboardInterrupt(f"stopped after round {self.done}")
+        raise self.team.common(KeyboardInterrupt(f"stopped after round {self.done}"))
+
+    def _give_up(self) -> None:
+        """Whoever would be lost from now on could not be named."""
+        self._check_state()
+        self._save()
+        reason = "the store in which the processes leave signs of life is out of reach"
+        self._write("stop", round=self.done, cause="lost", reason=reason)
+        raise self.team.common(Lost([], self.done, f"stopped after round {self.done}: {reason}"))
 
     def _end(self) -> None:
         if self.done == self.setup.rounds:
@@ -270,11 +280,11 @@ class Session:
             self.lines = records.cut(path, kept.round)
         elif path is not None:
             path.unlink(missing_ok=True)
-        self.lines = self.team.tell(self.lines)
         self.recorder = Recorder(path) if path is not None else None
-        if not self.lines:
+        if kept is None:
             now = datetime.datetime.now(datetime.timezone.utc).isoformat()
             self._write("start", schema=records.SCHEMA, started=now, **start)
+        self.lines = self.team.tell(self.lines)
         try:
             yield
         finally:

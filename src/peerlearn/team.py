@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 Prepared = TypeVar("Prepared")
+Raised = TypeVar("Raised", bound=BaseException)
 
 
 class Team(ABC):
@@ -97,6 +98,10 @@ class Team(ABC):
     def stand_by(self, work: Callable[[], Prepared]) -> Prepared | None:
         """``work`` is for the first process alone; the others wait for its end, and get None."""
         return work()
+
+    def common(self, error: Raised) -> Raised:
+        """Marks an error as one that all processes raise, so that nobody need be told."""
+        return error
 
     @contextmanager
     def taking_part(self) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,7 @@ def _by_one(
     setup: Setup, team: Team, callback: Callback | None, on_round: Callable[[int], None] | None
 ) -> Run:
     """Pooled data have one learner, in the first process; the others hear what it measured."""
-    with stop_signals(patient=True):
+    with stop_signals(patient=True) if team.leads else nullcontext():
         run = team.stand_by(lambda: _run(setup, Alone(), callback, on_round))
         told = team.tell(run and {"lines": run._lines, "rounds": run.rounds})
     if run is not None:

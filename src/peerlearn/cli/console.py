@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -23,6 +24,22 @@ def tell(sentences: Iterable[str], kind: str = "error") -> None:
 
 
 @contextmanager
+def _heard_out() -> Iterator[None]:
+    """After an error the launcher ends the other processes; the one that tells it is not cut off.
+
+    What is told takes no time, and a process that does not end is killed.
+    """
+    from ..engines import launched
+
+    try:
+        yield
+    except BaseException:
+        if launched():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise
+
+
+@contextmanager
 def told(on_interrupt: str = "stopped") -> Iterator[None]:
     """Errors of the library become sentences and an exit status, without a traceback.
 
@@ -35,7 +52,8 @@ def told(on_interrupt: str = "stopped") -> Iterator[None]:
     from ..errors import Diverged, Lost
 
     try:
-        yield
+        with _heard_out():
+            yield
     except (Diverged, Lost) as error:
         lost = error.processes if isinstance(error, Lost) else ()
         tell([str(error)] if speaks(lost) else [])

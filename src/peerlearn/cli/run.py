@@ -71,13 +71,15 @@ def _run(experiment: Experiment, out: Path | None, resume: bool) -> None:
     from .. import experiment as experiments
     from ..engines import join
 
-    settings = experiment.settings
-    if not join(settings.engine, settings.timeout_s).leads:
+    team = join(experiment.settings.engine, experiment.settings.timeout_s)
+    if team.leads:
+        with Bars(experiment, console()) as bars:
+            outcome = experiments.run(experiment, out, resume, bars.show)
+    else:
         outcome = experiments.run(experiment, out, resume)
-        raise typer.Exit(FAILED if outcome.failures else 0)
-    with Bars(experiment, console()) as bars:
-        outcome = experiments.run(experiment, out, resume, bars.show)
-    _conclude(experiment, outcome)
+    team.stand_by(lambda: _conclude(experiment, outcome))
+    if outcome.failures:
+        raise typer.Exit(FAILED)
 
 
 def _check_processes(experiment: Experiment, options: dict[str, int | None]) -> None:
@@ -113,15 +115,11 @@ def _launch(
 
     count = processes or min(experiment.first_task.agents, os.cpu_count() or 1)
     statuses = launch(arguments, count, port, RUN_ID)
-    killed = {rank: -status for rank, status in statuses.items() if status < 0}
-    tell(
-        f"process {rank} was ended by {signal.Signals(number).name}"
-        for rank, number in killed.items()
-        if number != signal.SIGTERM  # which the launcher sends to those that are left
-    )
+    own = {r: s for r, s in statuses.items() if s != -signal.SIGTERM}  # which the launcher sends
+    killed = {rank: -status for rank, status in own.items() if status < 0}
+    tell(f"process {rank} was ended by {signal.Signals(n).name}" for rank, n in killed.items())
     if statuses:
-        told = set(statuses.values())
-        raise typer.Exit(LOST if killed or LOST in told else max(told))
+        raise typer.Exit(LOST if killed else min(own.values(), default=LOST))
 
 
 def _conclude(experiment: Experiment, outcome: Outcome) -> None:
@@ -134,9 +132,7 @@ def _conclude(experiment: Experiment, outcome: Outcome) -> None:
         screen.print(f"{outcome.skipped} of {runs} runs were finished before, in {outcome.folder}")
     screen.print(report.summary_table(record.read_all(outcome.folder)))
     screen.print(f"report: {report.build(outcome.folder)}", markup=False, soft_wrap=True)
-    if outcome.failures:
-        tell(map(str, outcome.failures))
-        raise typer.Exit(FAILED)
+    tell(map(str, outcome.failures))
 
 
 class Bars:

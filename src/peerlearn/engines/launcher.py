@@ -33,14 +33,13 @@ def launch(
         ConfigurationError: the port is in use.
         KeyboardInterrupt: the processes were asked to stop, and have.
     """
-    if port is not None:
-        _check_port(port)
+    meeting_point = f"127.0.0.1:{_usable(port)}"
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     logging.disable(logging.ERROR)  # the launcher's own, about what is told in sentences
     config = LaunchConfig(
-        min_nodes=1, max_nodes=1, nproc_per_node=processes, run_id=run_id, rdzv_backend="c10d",
-        rdzv_endpoint=f"localhost:{port or 0}", local_addr="localhost", max_restarts=0,
-        monitor_interval=0.1,
+        min_nodes=1, max_nodes=1, nproc_per_node=processes, run_id=run_id, rdzv_backend="static",
+        rdzv_endpoint=meeting_point, rdzv_configs={"rank": 0}, local_addr="localhost",
+        max_restarts=0, monitor_interval=0.1,
     )  # fmt: skip
     try:
         elastic_launch(config, sys.executable)("-m", "peerlearn", *arguments)
@@ -51,12 +50,14 @@ def launch(
     return {}
 
 
-def _check_port(port: int) -> None:
+def _usable(port: int | None) -> int:
+    """The port, if it is free; without one, any that is."""
     with socket.socket() as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            tried.bind(("", port))
+            tried.bind(("", port or 0))
         except (OSError, OverflowError) as error:
             raise ConfigurationError(
                 [f"port {port} of this machine cannot be used ({error}); choose another one"]
             ) from error
+        return tried.getsockname()[1]

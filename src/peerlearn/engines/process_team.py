@@ -20,7 +20,7 @@ from torch.distributed.distributed_c10d import _set_pg_timeout
 from ..checkpoint import differing
 from ..errors import ConfigurationError, Diverged, Lost
 from ..record import as_json
-from ..team import Prepared, Team
+from ..team import Prepared, Raised, Team
 from .rendezvous import rendezvous
 from .watch import Watch
 
@@ -51,10 +51,11 @@ class ProcessTeam(Team):
         self._hosts = self._know_each_other()
         keeper = None if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" else 0
         self._watch = Watch(dist.PrefixStore("watch", store), rank, size, self.name, keeper)
-        self._runs = 0
+        self._runs = self._stands = 0
         self._total = size
         self._patience_s = JOIN_S
-        self._met = (0, time.perf_counter())
+        self._met: tuple[int, float] | None = None
+        self._shared: BaseException | None = None  # an error that all processes raise
         atexit.register(self._leave)
 
     @classmethod
@@ -99,18 +100,22 @@ class ProcessTeam(Team):
     # --- before training --------------------------------------------------------------------
 
     def agree(self, prepare: Callable[[], Prepared]) -> Prepared:
-        self._runs, self.round = self._runs + 1, 0
-        self._patience_s = JOIN_S
+        self._runs, self.round, self._met = self._runs + 1, 0, None
+        self._be_patient(JOIN_S)
         try:
             prepared = prepare()
             agreement = as_json(prepared.agreement())  # type: ignore[attr-defined]
         except (ValueError, OSError) as error:
             problems = getattr(error, "problems", None) or str(error).splitlines()
-            raise ConfigurationError(self._compare({"problems": problems})) from error
+            raise self.common(ConfigurationError(self._compare({"problems": problems}))) from error
         found = self._compare({"agreement": agreement})
         if found:
-            raise ConfigurationError(found)
+            raise self.common(ConfigurationError(found))
         return prepared
+
+    def common(self, error: Raised) -> Raised:
+        self._shared = error
+        return error
 
     def _compare(self, own: dict[str, Any]) -> list[str]:
         """Tell the others what was prepared here; what is wrong anywhere, the same everywhere."""
@@ -131,33 +136,44 @@ class ProcessTeam(Team):
         ]
 
     def _post(self, subject: str, value: Any) -> None:
-        self._store.set(f"{self._runs}/{subject}/{self.rank}", json.dumps(value))
+        with self.reaching([0]):
+            self._store.set(f"{self._runs}/{subject}/{self.rank}", json.dumps(value))
 
     def _hear(self, subject: str, rank: int) -> Any:
-        """What another process posts in this run, however long it takes while it lives."""
+        """What another process posts in this run, however long it takes while it lives.
+
+        Loading data may keep a process from giving signs of life, so it is given time.
+        """
         key = f"{self._runs}/{subject}/{rank}"
         sign, since = None, time.monotonic()
         with self.reaching([rank]):
             while not self._store.check([key]):
-                time.sleep(POLL_S)
+                gone = self._watch.has_left(rank)  # first, for its last post comes before it leaves
                 latest = self._watch.signs([rank]).get(rank)
                 if latest != sign:
                     sign, since = latest, time.monotonic()
-                elif time.monotonic() - since > self._timeout_s or self._watch.has_left(rank):
+                if gone or time.monotonic() - since > JOIN_S:
+                    if self._store.check([key]):
+                        break
                     raise self._lost([rank])
+                time.sleep(POLL_S)
             return json.loads(self._store.get(key))
 
     # --- while training ---------------------------------------------------------------------
 
     def next_meeting(self, done: int) -> int:
         """So that they meet about once a second; known to the first process."""
-        (round, at), now = self._met, time.perf_counter()
-        self._met = (done, now)
-        each_s = (now - at) / max(1, done - round)
+        before, self._met = self._met, (done, time.perf_counter())
+        if before is None:
+            return done + 1
+        each_s = (self._met[1] - before[1]) / max(1, done - before[0])
         return done + max(1, int(MEET_S / max(each_s, 1e-6)))
 
     def paced(self, longest_round_s: float) -> None:
-        patience_s = max(self._timeout_s, PATIENCE * longest_round_s)
+        self._be_patient(max(self._timeout_s, PATIENCE * longest_round_s))
+
+    def _be_patient(self, patience_s: float) -> None:
+        """Wait so long for messages from now on, here and in the threads of Gloo."""
         if patience_s != self._patience_s:
             self._patience_s = patience_s
             _set_pg_timeout(timedelta(seconds=patience_s))
@@ -204,7 +220,7 @@ class ProcessTeam(Team):
     def _lost(self, awaited: Sequence[int]) -> Lost:
         verdict = self._watch.verdict(awaited, self.round)
         self._hang_up()
-        return Lost(*verdict)
+        return self.common(Lost(*verdict))
 
     def _hang_up(self) -> None:
         """Close the connections, so that whoever waits for this process need not wait longer.
@@ -283,28 +299,34 @@ class ProcessTeam(Team):
         return found
 
     def stand_by(self, work: Callable[[], Prepared]) -> Prepared | None:
+        self._stands += 1
+        subject = f"alone/{self._stands}"
         if not self.leads:
-            _raise(self._hear("alone", 0))
+            ended = _ended(self._hear(subject, 0))
+            if ended is not None:
+                raise self.common(ended)
             return None
         try:
             found = work()
         except Diverged as error:
             told = [error.method, error.round, error.agents, error.what]
-            self._post("alone", {"kind": "diverged", "told": told})
+            self._post(subject, {"kind": "diverged", "told": told})
+            self.common(error)
             raise
         except KeyboardInterrupt as error:
-            self._post("alone", {"kind": "interrupted", "told": [str(error)]})
+            self._post(subject, {"kind": "interrupted", "told": [str(error)]})
+            self.common(error)
             raise
-        self._post("alone", {"kind": "finished"})
+        self._post(subject, {"kind": "finished"})
         return found
 
     @contextmanager
     def taking_part(self) -> Iterator[None]:
         try:
             yield
-        except (ConfigurationError, Diverged, Lost, KeyboardInterrupt):
-            raise  # the others know
         except BaseException as error:
+            if error is self._shared:
+                raise  # the others know
             reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
             self._watch.say("failed", round=self.round, reason=reason)
             self._hang_up()
@@ -320,9 +342,8 @@ def _others(blocks: Sequence[range]) -> Iterator[tuple[int, range]]:
     return ((rank, block) for rank, block in enumerate(blocks) if rank)
 
 
-def _raise(told: dict[str, Any]) -> None:
+def _ended(told: dict[str, Any]) -> BaseException | None:
     """What ended the first process's work, if it did not finish."""
-    if told["kind"] == "diverged":
-        raise Diverged(*told["told"])
-    if told["kind"] == "interrupted":
-        raise KeyboardInterrupt(*told["told"])
+    kinds = {"diverged": Diverged, "interrupted": KeyboardInterrupt}
+    kind = kinds.get(told["kind"])
+    return None if kind is None else kind(*told["told"])

@@ -40,6 +40,7 @@ def rendezvous(limit_s: float) -> tuple[dist.Store, int, int]:
     limit = timedelta(seconds=limit_s)
     try:
         store, rank, size = _within(limit, lambda: next(dist.rendezvous("env://", timeout=limit)))
+        store = dist.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
         if not dist.is_initialized():
             _within(limit, lambda: _make_group(store, rank, size, limit))
     except (RuntimeError, ValueError) as error:

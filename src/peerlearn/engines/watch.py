@@ -67,16 +67,16 @@ class Watch:
         """No more signs of life; whoever misses this process hears that it had finished."""
         if not self._said:
             self.say("finished")
-        if self._verdict is not None and self._keeper == self._rank:
-            self._let_others_read(self._verdict)
+        if self._keeper == self._rank:
+            self._let_others_read(self._verdict.processes if self._verdict else ())
         self._over.set()
         self._thread.join(SILENT_S)  # in the store while Python ends, it would abort the process
 
-    def _let_others_read(self, verdict: Verdict) -> None:
+    def _let_others_read(self, lost: Sequence[int]) -> None:
         """The store ends with this process, so the others come first."""
         until, last = time.monotonic() + SILENT_S, ("verdict", "failed", "finished")
-        living = {r for r in range(self._size) if r not in (self._rank, *verdict.processes)}
-        while living and time.monotonic() < until:
+        living = {r for r in range(self._size) if r not in (self._rank, *lost)}
+        while living and self.reaches_store and time.monotonic() < until:
             time.sleep(BEAT_S / 10)
             living -= {r for r, word in self._words().items() if word["kind"] in last}
 
@@ -181,6 +181,12 @@ class Watch:
         if left:
             reason = f"{self._name(left[0])} had finished while others were in round {round}"
             return Verdict(left, round, reason)
+        busy = [r for r in awaited if r not in words]
+        if busy:
+            who = _and(map(self._name, busy))
+            verb = "lives, but has" if len(busy) == 1 else "live, but have"
+            reason = f"{who} {verb} not answered in time in round {round}: busy, or stuck"
+            return Verdict(busy, round, reason)
         waiting = {r: w["awaited"] for r, w in words.items() if w["kind"] == "waits"}
         return self._cut({self._rank: awaited, **waiting}, round)
 

@@ -100,6 +100,12 @@ def size_problems(task: Task) -> list[str]:
         if isinstance(d, tuple) and len(d[0]) != len(d[1])
     ]
     tests = task.tests()
+    without = [a for a, t in enumerate(tests) if t is None]
+    if len(tests) > 1 and without:
+        found.append(
+            f"agents {without} have no test set, but others have; give one to each, one for all, "
+            "or leave test out"
+        )
     if any(t is not None and length(t) == 0 for t in tests):
         found.append("a test set is empty; give it at least one sample, or leave test out")
     if not task.agents:
