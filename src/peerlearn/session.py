@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +21,7 @@ from .learners import Regularized, Timed
 from .measure import Clock, consensus_error, consensus_error_normalized
 from .record import Recorder
 from .setup import Setup
+from .signals import stop_signals
 from .team import Team, first_fault
 
 Evaluation = dict[str, Any]
@@ -148,7 +147,10 @@ class Session:
     def _look_for_faults(self) -> None:
         """Mark the round in which an agent's loss, or else its network, is no longer finite."""
         losses = self.inner.losses
-        finite = (self.state.theta if losses is None else losses).isfinite()
+        rows = self.state.theta if losses is None else losses
+        if math.isfinite(float(rows.sum())):
+            return  # one pass; a sum may also be infinite where all its terms are finite
+        finite = rows.isfinite()
         if not bool(finite.all()):
             self._faulty = True
             bad = ~finite.reshape(len(finite), -1).all(dim=1).cpu()
@@ -310,34 +312,3 @@ class Session:
         if self.done < setup.rounds:
             self._write("resume", round=self.done)
         return True
-
-
-@contextmanager
-def stop_signals(patient: bool = False) -> Iterator[threading.Event]:
-    """SIGINT and SIGTERM ask the loop to stop after its round; a second one stops it at once.
-
-    Args:
-        patient: a second one asks for the same, because whoever started the processes of a team
-            hands on what all of them have got already.
-    """
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-    previous = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-
-    def ask(number: int, frame: Any) -> None:
-        asked.set()
-        if not patient:
-            restore()
-
-    def restore() -> None:
-        for s, handler in previous.items():
-            signal.signal(s, handler)
-
-    for s in previous:
-        signal.signal(s, ask)
-    try:
-        yield asked
-    finally:
-        restore()

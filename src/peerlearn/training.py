@@ -21,8 +21,9 @@ from .graphs import GraphSchedule
 from .learner import Learner
 from .learners import SupervisedLearner
 from .record import Record
-from .session import Callback, Evaluation, Session, stop_signals
+from .session import Callback, Evaluation, Session
 from .setup import Setup, prepare
+from .signals import stop_signals
 from .tasks import BaseTask
 from .team import Alone, Team
 

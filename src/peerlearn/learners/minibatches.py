@@ -33,9 +33,15 @@ class Draws(ABC):
         self.batch_sizes = np.array(batch_sizes, np.int64)
         self.alike = len(set(self.batch_sizes.tolist())) == 1
         self.drawn = np.zeros(len(self.agents), np.int64)  # samples drawn so far
+        self._every = np.arange(len(self.agents))
 
     def next(self, rows: Sequence[int] | None = None, advance: bool = True) -> list[Group]:
         """The next minibatch of each agent (or of some), grouped by size."""
+        if rows is None and self.alike:
+            index = self._index(self._every, int(self.batch_sizes[0]))
+            if advance:
+                self.drawn += self.batch_sizes
+            return [Group(self._every, torch.from_numpy(index))]
         chosen = np.arange(len(self.agents)) if rows is None else np.asarray(rows, np.int64)
         own = self.batch_sizes[chosen]
         groups = []
@@ -93,6 +99,7 @@ class Minibatches(Draws):
         pairs = zip(sizes, batch_sizes, strict=True)
         super().__init__(agents, [n if b is None else b for n, b in pairs])
         self.sizes = np.array(sizes, np.int64)
+        self._same_sizes = len(set(sizes)) == 1
         self.whole = np.array([b is None for b in batch_sizes])
         self.seed = seed
         self._epochs = 1 + -(-self.batch_sizes // self.sizes)  # kept ahead, enough for one batch
@@ -101,9 +108,18 @@ class Minibatches(Draws):
         self._order = np.zeros((len(self.agents), width), np.int64)
 
     def _index(self, rows: np.ndarray, size: int) -> np.ndarray:
+        if rows is self._every and self._in_step():
+            epoch, start = divmod(int(self.drawn[0]), int(self.sizes[0]))
+            if (self._first != epoch).any():
+                self._refill(rows)
+            return self._order[:, start : start + size].copy()  # several times faster
         self._refill(rows)
         columns = (self.drawn[rows] % self.sizes[rows])[:, None] + np.arange(size)
         return self._order[rows[:, None], columns]
+
+    def _in_step(self) -> bool:
+        """Whether all agents are at the same place of as many samples."""
+        return self._same_sizes and bool((self.drawn == self.drawn[0]).all())
 
     def _refill(self, chosen: np.ndarray) -> None:
         """Keep the permutations of the epoch each agent is in, and of the next ones."""
