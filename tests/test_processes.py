@@ -323,17 +323,19 @@ def table(folder):
     return screen.file.getvalue()
 
 
-def test_an_experiment_in_processes(tmp_path):
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_experiment_in_processes(processes, tmp_path):
+    count = str(processes)
     (tmp_path / "two.toml").write_text(TWO)
     experiment.run(experiment.load(tmp_path / "two.toml"), tmp_path / "stacked")
-    done = peerlearn(tmp_path, "--processes", "2", "--out", "several")
+    done = peerlearn(tmp_path, "--processes", count, "--out", "several")
     assert (done.returncode, done.stderr) == (0, "")
     assert table(tmp_path / "stacked") in done.stdout
     for label in ("DSGD", "FedAvg"):
         one, several = (tmp_path / by / label / "seed-0" for by in ("stacked", "several"))
-        assert pl.record.read(several).start["processes"] == 2
+        assert pl.record.read(several).start["processes"] == processes
         check_same(recorded(several), recorded(one))
-    again = peerlearn(tmp_path, "--processes", "2", "--out", "several", "--resume")
+    again = peerlearn(tmp_path, "--processes", count, "--out", "several", "--resume")
     assert (again.returncode, again.stderr) == (0, "")
     assert "2 of 2 runs were finished before, in several\n" in again.stdout
     assert table(tmp_path / "several") in again.stdout

@@ -13,13 +13,13 @@ import typer
 
 from .console import FAILED, LOST, console, tell, told
 
-RUN_ID = "peerlearn"  # of the processes that this command starts
-
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
 
     from ..experiment import Experiment, Outcome, Step
+
+RUN_ID = "peerlearn"  # of the processes that this command starts
 
 
 def run(

@@ -259,9 +259,10 @@ class ProcessTeam(Team):
         self, tensors: Mapping[str, Tensor], total: int, alike: Collection[str] = ()
     ) -> dict[str, Tensor]:
         blocks, works, found = self.blocks(total), [], dict(tensors)
+        names = _rows(tensors, alike)
         peers = self._others() if self.leads else [0]
         with self.reaching(peers):
-            for name in _rows(tensors, alike):
+            for name in names:
                 own = tensors[name].contiguous()
                 if not self.leads:
                     works.append(dist.isend(own, 0))
@@ -271,7 +272,7 @@ class ProcessTeam(Team):
                 works += [
                     dist.irecv(found[name][blocks[r].start : blocks[r].stop], r) for r in peers
                 ]
-        self.wait(works, peers * (len(works) // len(peers)))
+        self.wait(works, peers * len(names))
         return found if self.leads else {}
 
     def deal(
@@ -291,7 +292,7 @@ class ProcessTeam(Team):
                     works.append(self.broadcast(whole, 0))
                 elif self.leads:
                     found[name] = whole[: len(blocks[0])].clone()
-                    works += [dist.isend(whole[b.start : b.stop], r) for r, b in _others(blocks)]
+                    works += [dist.isend(whole[b.start : b.stop], r) for r, b in _elsewhere(blocks)]
                 else:
                     found[name] = whole[: len(blocks[self.rank])].clone()
                     works.append(dist.irecv(found[name], 0))
@@ -338,7 +339,8 @@ def _rows(tensors: Mapping[str, Tensor], alike: Collection[str]) -> list[str]:
     return [name for name, t in tensors.items() if t.dim() and name not in alike]
 
 
-def _others(blocks: Sequence[range]) -> Iterator[tuple[int, range]]:
+def _elsewhere(blocks: Sequence[range]) -> Iterator[tuple[int, range]]:
+    """The processes other than the first, and what they host."""
     return ((rank, block) for rank, block in enumerate(blocks) if rank)
 
 

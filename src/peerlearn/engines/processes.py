@@ -7,57 +7,37 @@ table, and mixing is the product of a few sparse rows with that table.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import networkx as nx
 import numpy as np
-import scipy.sparse
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ..links import Coordinator, Heard, Links, Neighborhood, Traffic, message_bytes
+from ..links import Coordinator, Heard, Links, Neighborhood, message_bytes
 from ..measure import Clock
-from .stacked import KEPT, SparseRows, is_dense, sparse_rows
+from .base import KEPT, Engine, Operators, SparseRows
 
 if TYPE_CHECKING:
     from .process_team import ProcessTeam
 
 
 @dataclass
-class ProcessesEngine:
+class ProcessesEngine(Engine):
     """The agents of one process, and their links to those of others.
 
-    Args:
-        total: the number of agents of the team.
-        weights: the rule that turns a round's graph into the mixing matrix.
-        rounds: how many rounds are planned, for schedules.
-        device, dtype: where the rows live and what they are made of.
-        seed: of the coordinator's generator.
-        clock: adds up the seconds of the exchanges.
-        traffic: where messages are counted. Every process knows the graph, and counts for all.
-        team: the processes.
+    Every process knows the graph, and counts the traffic of all agents.
     """
 
-    has_coordinator: ClassVar[bool] = True
-
-    total: int
-    weights: Callable[[nx.Graph], scipy.sparse.csr_array]
-    team: ProcessTeam
-    rounds: int = 1
-    device: torch.device = torch.device("cpu")
-    dtype: torch.dtype = torch.float32
-    seed: int = 0
-    clock: Clock = field(default_factory=Clock)
-    traffic: Traffic = None  # type: ignore[assignment]
+    team: ProcessTeam = field(kw_only=True)
     _posts: list[Post] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        self.traffic = self.traffic or Traffic(self.total)
-        self.hosted = self.team.hosted(self.total)
+        super().__post_init__()
         self._routes = lru_cache(KEPT)(partial(Routes, engine=self))
 
     def links(self, round: int, graph: nx.Graph | None) -> ProcessLinks:
@@ -71,22 +51,8 @@ class ProcessesEngine:
         return self._posts[number]
 
 
-@dataclass
-class Routes:
+class Routes(Operators):
     """Over one graph: which rows go to which process, and the matrices over the table."""
-
-    graph: nx.Graph | None
-    engine: ProcessesEngine
-
-    @cached_property
-    def degrees(self) -> np.ndarray:
-        """(total,) of all agents of the team."""
-        return np.array([self._graph.degree[i] for i in range(self.engine.total)], np.int64)
-
-    @cached_property
-    def degree(self) -> Tensor:
-        rows = torch.from_numpy(self.degrees[list(self.engine.hosted)])[:, None]
-        return rows.to(self.engine.device, self.engine.dtype)
 
     @cached_property
     def sends(self) -> list[tuple[int, list[int]]]:
@@ -103,34 +69,9 @@ class Routes:
 
     @cached_property
     def table(self) -> np.ndarray:
-        """The agents whose rows stand in the table: those hosted here, then those received."""
+        """The agents whose rows are at hand: those hosted here, then those received."""
         received = [i for _, agents in self.receives for i in agents]
         return np.array([*self.engine.hosted, *received], np.int64)
-
-    @cached_property
-    def mixing(self) -> Tensor | SparseRows:
-        return self._operator(self.engine.weights(self._graph))
-
-    @cached_property
-    def laplacian(self) -> Tensor | SparseRows:
-        every = range(self.engine.total)
-        return self._operator(nx.laplacian_matrix(self._graph, nodelist=every, weight=None))
-
-    @cached_property
-    def neighbors(self) -> Tensor:
-        """(A, D) the neighbors' numbers in order, -1 where there are fewer than the team's most."""
-        hosted = self.engine.hosted
-        table = torch.full((len(hosted), int(self.degrees.max(initial=0))), -1)
-        for row, i in enumerate(hosted):
-            table[row, : self.degrees[i]] = torch.tensor(sorted(self._graph[i]), dtype=torch.int64)
-        return table.to(self.engine.device)
-
-    @cached_property
-    def places(self) -> Tensor:
-        """(total,) where each agent's row stands in the table; -1 for those that are not there."""
-        places = np.full(self.engine.total, -1)
-        places[self.table] = np.arange(len(self.table))
-        return torch.from_numpy(places).to(self.engine.device)
 
     def _others(self) -> list[tuple[int, range]]:
         blocks = self.engine.team.blocks(self.engine.total)
@@ -139,25 +80,6 @@ class Routes:
     def _needed(self, senders: range, receivers: range) -> list[int]:
         """The senders with a neighbor among the receivers."""
         return [i for i in senders if any(j in receivers for j in self._graph[i])]
-
-    def _operator(self, matrix: scipy.sparse.csr_array) -> Tensor | SparseRows:
-        """The rows of the agents hosted here, over the table.
-
-        The entries of sparse rows keep their order, so sums have the bits of a stack of all agents.
-        """
-        whole = scipy.sparse.csr_array(matrix)
-        csr = whole[list(self.engine.hosted)]
-        if is_dense(whole):
-            dense = torch.from_numpy(csr.toarray()[:, self.table])
-            return dense.to(self.engine.device, self.engine.dtype)
-        rows = sparse_rows(csr, self.engine.device, self.engine.dtype)
-        return rows._replace(columns=self.places[rows.columns])
-
-    @property
-    def _graph(self) -> nx.Graph:
-        if self.graph is None:
-            raise ValueError("this run has no graph, but its algorithm exchanges with neighbors")
-        return self.graph
 
 
 class Layout(NamedTuple):
