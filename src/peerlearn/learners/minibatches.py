@@ -37,7 +37,7 @@ class Draws(ABC):
 
     def next(self, rows: Sequence[int] | None = None, advance: bool = True) -> list[Group]:
         """The next minibatch of each agent (or of some), grouped by size."""
-        if rows is None and self.alike:
+        if rows is None and self.alike:  # as in most rounds, with few calls
             index = self._index(self._every, int(self.batch_sizes[0]))
             if advance:
                 self.drawn += self.batch_sizes
