@@ -149,7 +149,7 @@ class Talks(Own):
 
 class TalksToTheCoordinator(Own):
     def round(self, s, learner, links):
-        links.coordinator.ask(torch.arange(links.total))
+        links.coordinator.send(s.theta[0], range(links.total))
         return super().round(s, learner, links)
 
 
@@ -365,7 +365,7 @@ def test_the_coordinator_waits_for_all():
     class Silent(Own):
         def start(self, theta, learner, links):
             if 0 not in links.agents:
-                links.coordinator.receive(theta, torch.ones(1, dtype=torch.bool))
+                links.coordinator.receive(theta, range(links.total))
             return super().start(theta, learner, links)
 
     engine, task, graph = (

@@ -99,32 +99,31 @@ def test_the_coordinator_counts_both_ways():
     one = engine()
     links = one.links(0, None)
     rows = torch.arange(12.0, dtype=torch.float64).reshape(4, 3)
-    senders = torch.tensor([False, True, False, True])
-    numbers, received = links.coordinator.receive(rows, senders)
-    assert numbers.tolist() == [1, 3]
-    assert torch.equal(received, rows[[1, 3]])
-    assert links.hosted(numbers).tolist() == senders.tolist()
-    assert torch.equal(links.coordinator.send(rows[0], torch.tensor([1, 2, 3])), rows[0])
-    links.coordinator.ask(torch.tensor([0, 1]))
-    numbers, values = links.coordinator.collect(rows[:, 1], ~senders)
-    assert (numbers.tolist(), values.tolist()) == ([0, 2], [1.0, 7.0])
+    flags = torch.tensor([False, True, False, True])
+    assert links.coordinator.raised(flags) == [1, 3]
+    assert links.hosted([1, 3]).tolist() == flags.tolist()
+    assert torch.equal(links.coordinator.receive(rows, [1, 3]), rows[[1, 3]])
+    assert torch.equal(links.coordinator.send(rows[0], [1, 2, 3]), rows[0])
+    assert torch.equal(links.coordinator.ask(rows, [1, 2]), rows[[1, 2]])
+    assert links.coordinator.ask_number(rows[:, 1], [0, 2]).tolist() == [1.0, 7.0]
+    assert links.coordinator.ask(rows, []).shape == (0, 3)
     traffic, c = one.traffic, CONTROL_BYTES
-    assert traffic.messages_sent.tolist() == [1, 1, 1, 1]
-    assert traffic.bytes_sent.tolist() == [c, 24, c, 24]
-    assert traffic.messages_received.tolist() == [1, 2, 1, 1]
-    assert traffic.bytes_received.tolist() == [c, 24 + c, 24, 24]
-    assert traffic.coordinator_messages_received.tolist() == [4]
-    assert traffic.coordinator_bytes_received.tolist() == [2 * 24 + 2 * c]
-    assert traffic.coordinator_messages_sent.tolist() == [5]
-    assert traffic.coordinator_bytes_sent.tolist() == [3 * 24 + 2 * c]
-    assert traffic.communication == 5 * 24 + 4 * c
+    assert traffic.messages_sent.tolist() == [1, 2, 2, 1]
+    assert traffic.bytes_sent.tolist() == [c, 2 * 24, 24 + c, 24]
+    assert traffic.messages_received.tolist() == [1, 2, 3, 1]
+    assert traffic.bytes_received.tolist() == [c, 24 + c, 24 + 2 * c, 24]
+    assert traffic.coordinator_messages_received.tolist() == [6]
+    assert traffic.coordinator_bytes_received.tolist() == [4 * 24 + 2 * c]
+    assert traffic.coordinator_messages_sent.tolist() == [7]
+    assert traffic.coordinator_bytes_sent.tolist() == [3 * 24 + 4 * c]
+    assert traffic.communication == 7 * 24 + 6 * c
 
 
 def test_setting_up_the_team_is_not_counted():
     one = engine()
     coordinator = one.links(-1, None).coordinator
-    coordinator.receive(torch.zeros(4, 3), torch.ones(4, dtype=torch.bool))
-    coordinator.ask(torch.arange(4))
+    coordinator.receive(torch.zeros(4, 3), range(4))
+    coordinator.ask(torch.zeros(4, 3), range(4))
     assert one.traffic.communication == 0
 
 

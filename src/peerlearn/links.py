@@ -58,8 +58,8 @@ class Coordinator(ABC):
 
     Every process runs the same coordinator on the same numbers: all make the same calls, each with
     the rows of the agents that it hosts, and all get the same answers. So a method is written once,
-    as if its agents and the coordinator stood side by side. Agents are known by their numbers, (k,)
-    int64, ascending, on the CPU.
+    as if its agents and the coordinator stood side by side. Agents are known by their numbers,
+    ascending.
 
     A message is a network, or it is a control message: a number, or a request without content, of
     `CONTROL_BYTES` bytes. What is agreed on while the state is started (round -1) is part of
@@ -81,50 +81,51 @@ class Coordinator(ABC):
         return torch.Generator().manual_seed(int(words[0] >> 1))
 
     @abstractmethod
-    def _gather(self, rows: Tensor, senders: Tensor) -> tuple[Tensor, Tensor]:
-        """The numbers and rows of all agents whose flag is set, whoever hosts them."""
+    def raised(self, flags: Tensor) -> list[int]:
+        """The agents whose flag is set, of flags (A,) bool of those hosted here.
 
-    def receive(self, rows: Tensor, senders: Tensor) -> tuple[Tensor, Tensor]:
+        Nothing is counted: the messages that they send next tell the coordinator who they are.
+        """
+
+    @abstractmethod
+    def _gather(self, rows: Tensor, numbers: Sequence[int]) -> Tensor:
+        """Those agents' rows, whoever hosts them."""
+
+    def receive(self, rows: Tensor, numbers: Sequence[int]) -> Tensor:
         """Those agents send their rows to the coordinator: one model message up from each.
 
         Args:
             rows: (A, P), of the agents hosted here.
-            senders: (A,) bool, which of them send.
+            numbers: k agents of the team.
 
         Returns:
-            The senders' numbers (k,) and rows (k, P), of all processes. The rows may be the agents'
-            own memory: they are there to be read.
+            Their rows (k, P), which may be their own memory: they are there to be read.
         """
-        numbers, received = self._gather(rows, senders)
-        self._up(numbers, rows.shape[1] * rows.element_size())
-        return numbers, received
+        self._count(numbers, up=message_bytes([rows]))
+        return self._gather(rows, numbers)
 
-    def collect(self, values: Tensor, senders: Tensor) -> tuple[Tensor, Tensor]:
-        """Those agents send one number each, of values (A,): one control message up from each.
+    def ask(self, rows: Tensor, numbers: Sequence[int]) -> Tensor:
+        """As `receive`, but those agents send because they are asked: one control message down."""
+        self._count(numbers, up=message_bytes([rows]), down=CONTROL_BYTES)
+        return self._gather(rows, numbers)
+
+    def ask_number(self, values: Tensor, numbers: Sequence[int]) -> Tensor:
+        """Ask those agents for one number each, of values (A,): control messages down and up.
 
         Returns:
-            The senders' numbers (k,) and values (k,), of all processes, on the CPU.
+            Their values (k,), on the CPU.
         """
-        numbers, received = self._gather(values.cpu()[:, None], senders)
-        self._up(numbers, CONTROL_BYTES)
-        return numbers, received[:, 0]
+        self._count(numbers, up=CONTROL_BYTES, down=CONTROL_BYTES)
+        return self._gather(values.cpu()[:, None], numbers)[:, 0]
 
-    def ask(self, numbers: Tensor) -> None:
-        """Ask those agents for something: one control message down to each."""
-        self._down(numbers, CONTROL_BYTES)
-
-    def send(self, row: Tensor, numbers: Tensor) -> Tensor:
+    def send(self, row: Tensor, numbers: Sequence[int]) -> Tensor:
         """The row (P,), which is returned, goes to those agents: one model message down to each."""
-        self._down(numbers, row.numel() * row.element_size())
+        self._count(numbers, down=message_bytes([row[None]]))
         return row
 
-    def _up(self, numbers: Tensor, bytes_each: int) -> None:
+    def _count(self, numbers: Sequence[int], up: int = 0, down: int = 0) -> None:
         if self._traffic is not None:
-            self._traffic.count_up(numbers.numpy(), bytes_each)
-
-    def _down(self, numbers: Tensor, bytes_each: int) -> None:
-        if self._traffic is not None:
-            self._traffic.count_down(numbers.numpy(), bytes_each)
+            self._traffic.count_coordinator(numbers, up, down)
 
 
 @dataclass
@@ -145,10 +146,11 @@ class Traffic:
     coordinator_bytes_received: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
-        for name in self.names():
-            setattr(self, name, np.zeros(self.total, np.int64))
-        for name in self.coordinator_names():
-            setattr(self, name, np.zeros(1, np.int64))
+        self._table = np.zeros((self.total + 1, len(self.names())), np.int64)
+        for column, name in enumerate(self.names()):
+            setattr(self, name, self._table[:-1, column])
+        for column, name in enumerate(self.coordinator_names()):
+            setattr(self, name, self._table[-1:, column])
 
     @staticmethod
     def names() -> tuple[str, ...]:
@@ -172,19 +174,16 @@ class Traffic:
         self.messages_received += received
         self.bytes_received += received * bytes_each
 
-    def count_up(self, numbers: np.ndarray, bytes_each: int) -> None:
-        """Add one message from each of those agents to the coordinator."""
-        self.messages_sent[numbers] += 1
-        self.bytes_sent[numbers] += bytes_each
-        self.coordinator_messages_received += len(numbers)
-        self.coordinator_bytes_received += len(numbers) * bytes_each
+    def count_coordinator(self, numbers: Sequence[int], up: int, down: int) -> None:
+        """Add a message from each of those agents to the coordinator, and one back to each.
 
-    def count_down(self, numbers: np.ndarray, bytes_each: int) -> None:
-        """Add one message from the coordinator to each of those agents."""
-        self.messages_received[numbers] += 1
-        self.bytes_received[numbers] += bytes_each
-        self.coordinator_messages_sent += len(numbers)
-        self.coordinator_bytes_sent += len(numbers) * bytes_each
+        Args:
+            numbers: of the agents, ascending.
+            up, down: bytes of each of those messages; 0 where there is none.
+        """
+        sent, received = (int(up > 0), up), (int(down > 0), down)
+        self._table[together(numbers)] += np.array((*sent, *received))
+        self._table[-1] += len(numbers) * np.array((*received, *sent))
 
     def agents(self) -> dict[str, Tensor]:
         """What was counted for each agent: name -> (total,)."""
@@ -200,7 +199,7 @@ class Traffic:
 
     def load(self, state: dict[str, Tensor]) -> None:
         for name in self._all():
-            setattr(self, name, state[name].numpy().copy())
+            getattr(self, name)[:] = state[name].numpy()
 
     def _all(self) -> tuple[str, ...]:
         return (*self.names(), *self.coordinator_names())
@@ -223,13 +222,18 @@ class Links(ABC):
     def coordinator(self) -> Coordinator:
         """The one party that every agent can reach."""
 
-    def hosted(self, numbers: Tensor) -> Tensor:
+    def hosted(self, numbers: Sequence[int]) -> Tensor:
         """(A,) bool: which of the agents hosted here are among those ``numbers``."""
-        chosen = torch.zeros(self.total, dtype=torch.bool)
-        chosen[numbers] = True
-        return chosen if len(self.agents) == self.total else chosen[list(self.agents)]
+        chosen = {*numbers}
+        return torch.tensor([i in chosen for i in self.agents], dtype=torch.bool)
 
 
 def message_bytes(rows: Sequence[Tensor]) -> int:
     """The size of one agent's message: one row of each exchanged vector."""
-    return sum(r[0].numel() * r.element_size() for r in rows)
+    return sum(r.shape[1] * r.element_size() for r in rows)
+
+
+def together(positions: Sequence[int]) -> list[int] | slice:
+    """Ascending positions; as a slice where none is left out, for such rows need no copy."""
+    first, last = (positions[0], positions[-1]) if positions else (0, -1)
+    return slice(first, last + 1) if last - first + 1 == len(positions) else list(positions)

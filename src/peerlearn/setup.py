@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import networkx as nx
-import numpy as np
 import torch
 
 from . import checkpoint as checkpoints
@@ -116,10 +115,9 @@ class Setup:
         streamed = self.task.stream_bytes(gradients, self.algorithm.in_turn)
         raw = self.task.data_bytes() if streamed is None else streamed
         messages = 1 if streamed is None else gradients // self.learner.turns
-        traffic.messages_sent = np.full(self.task.agents, messages, np.int64)
-        traffic.bytes_sent = np.array(raw, np.int64)
-        traffic.coordinator_messages_received = traffic.messages_sent.sum(keepdims=True)
-        traffic.coordinator_bytes_received = traffic.bytes_sent.sum(keepdims=True)
+        traffic.messages_sent[:], traffic.bytes_sent[:] = messages, raw
+        traffic.coordinator_messages_received[:] = traffic.messages_sent.sum()
+        traffic.coordinator_bytes_received[:] = traffic.bytes_sent.sum()
 
     @property
     def mixing_rule(self) -> graphs.Rule | None:

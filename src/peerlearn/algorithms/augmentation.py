@@ -18,38 +18,38 @@ class Balancing:
     """What a strategy may know.
 
     Args:
-        outside: (k,) int64, the numbers of the agents that have not sent their networks yet.
+        outside: the numbers of the k agents that have not sent their networks yet.
         step: how often the set has been augmented since the violations, from 0.
         generator: to draw from; all processes draw the same.
         distances: asks those outside for their squared distances from the reference, (k,) in the
             order of ``outside``; the first time it takes a control message to and from each.
     """
 
-    outside: Tensor
+    outside: list[int]
     step: int
     generator: torch.Generator
     distances: Callable[[], Tensor]
 
 
-Strategy = Callable[[Balancing], Tensor | Sequence[int]]
+Strategy = Callable[[Balancing], Sequence[int] | Tensor]
 
 
-def random(b: Balancing) -> Tensor:
+def random(b: Balancing) -> list[int]:
     """One agent at random."""
     return _drawn(b, 1)
 
 
-def growing(b: Balancing) -> Tensor:
+def growing(b: Balancing) -> list[int]:
     """Random agents, twice as many each time: 1, 2, 4, ..."""
     return _drawn(b, 2**b.step)
 
 
-def farthest(b: Balancing) -> Tensor:
+def farthest(b: Balancing) -> list[int]:
     """The one agent that is farthest from the reference; all are asked how far they are."""
-    return b.outside[b.distances().argmax()][None]
+    return [b.outside[int(b.distances().argmax())]]
 
 
-def all_at_once(b: Balancing) -> Tensor:
+def all_at_once(b: Balancing) -> list[int]:
     """All agents: every violation leads to a full synchronization."""
     return b.outside
 
@@ -62,22 +62,22 @@ STRATEGIES: dict[str, Strategy] = {
 }
 
 
-def augmented(strategy: Strategy, balancing: Balancing) -> Tensor:
-    """The numbers (k,) that the strategy adds.
+def augmented(strategy: Strategy, balancing: Balancing) -> list[int]:
+    """The numbers that the strategy adds.
 
     Raises:
         ValueError: none, the same one twice, or one that is not outside.
     """
-    added = torch.as_tensor(strategy(balancing), dtype=torch.int64).flatten()
-    chosen, outside = added.tolist(), balancing.outside.tolist()
+    chosen, outside = [int(i) for i in strategy(balancing)], balancing.outside
     if not chosen or len({*chosen}.intersection(outside)) < len(chosen):
         raise ValueError(
             f"the augmentation strategy {getattr(strategy, '__name__', strategy)!r} added the "
             f"agents {chosen}, expected at least one of {outside}, each at most once"
         )
-    return added
+    return chosen
 
 
-def _drawn(b: Balancing, count: int) -> Tensor:
+def _drawn(b: Balancing, count: int) -> list[int]:
     """So many of those outside, or all that are left."""
-    return b.outside.take(torch.randperm(len(b.outside), generator=b.generator)[:count])
+    order = torch.randperm(len(b.outside), generator=b.generator)[:count]
+    return [b.outside[k] for k in order.tolist()]

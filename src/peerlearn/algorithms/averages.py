@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from ..learner import Learner
 from ..links import Links
 
 
-def everyone(links: Links) -> Tensor:
+def everyone(links: Links) -> range:
     """The numbers of all agents of the team."""
-    return torch.arange(links.total)
+    return range(links.total)
 
 
-def average(rows: Tensor, numbers: Tensor, links: Links, weights: Tensor | None = None) -> Tensor:
+def average(
+    rows: Tensor, numbers: Sequence[int], links: Links, weights: Tensor | None = None
+) -> Tensor:
     """Those agents send their rows up, and get the mean back: rows (A, P) in place.
 
     Args:
         rows: (A, P) of the agents hosted here.
-        numbers: (k,) who takes part.
+        numbers: the k agents that take part.
         links: to the coordinator.
         weights: (k,) in the order of the numbers; all alike by default.
 
     Returns:
         The mean (P,).
     """
-    here = links.hosted(numbers)
-    _, received = links.coordinator.receive(rows, here)
+    received = links.coordinator.receive(rows, numbers)
     average = links.coordinator.send(mean(received, weights), numbers)
-    place(average, rows, here)
+    place(average, rows, links.hosted(numbers))
     return average
 
 
@@ -50,12 +52,12 @@ def place(row: Tensor, rows: Tensor, chosen: Tensor) -> None:
 
 def common(theta: Tensor, links: Links) -> Tensor:
     """(P,) the mean of the first networks; where they are all alike, exactly their network."""
-    _, rows = links.coordinator.receive(theta, links.hosted(everyone(links)))
+    rows = links.coordinator.receive(theta, everyone(links))
     return rows[0] + (rows - rows[0]).mean(dim=0)
 
 
 def average_buffers(
-    learner: Learner, numbers: Tensor, links: Links, weights: Tensor | None = None
+    learner: Learner, numbers: Sequence[int], links: Links, weights: Tensor | None = None
 ) -> None:
     """Average the buffers that are to be mixed, among the agents whose networks were averaged."""
     buffers = learner.buffers

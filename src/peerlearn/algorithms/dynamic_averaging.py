@@ -106,19 +106,19 @@ class DynamicAveraging(LocalTraining):
     def synchronize(self, s: DynamicState, learner: Learner, links: Links) -> DynamicState:
         """The operator sigma_{delta, b} in a round in which the conditions are checked."""
         away = (s.theta - s.reference).square_().sum(dim=1)  # (A,)
-        numbers, rows = links.coordinator.receive(s.theta, away > self.delta)
-        if len(numbers) == 0:
+        violators = links.coordinator.raised(away > self.delta)
+        if not violators:
             return s
-        violations = s.violations + len(numbers)
-        members = Members(numbers, rows, links)
+        violations = s.violations + len(violators)
+        members = Members(violators, s.theta, links)
         if int(violations) >= links.total:
             members.choose(members.outside)
-            members.ask(s.theta)
+            members.ask()
         self._balance(members, s, away, links)
         mean = links.coordinator.send(members.mean, members.numbers)
         place(mean, s.theta, links.hosted(members.numbers))
         average_buffers(learner, members.numbers, links)
-        if len(members.outside):
+        if members.outside:
             return s._replace(violations=violations)
         return s._replace(reference=mean, violations=torch.zeros_like(violations))
 
@@ -131,33 +131,33 @@ class DynamicAveraging(LocalTraining):
         generator, distances = links.coordinator.generator, Distances(away, links)
         step = 0
         while missing := members.missing(s.reference, self.delta):
-            while missing > 0 and len(outside := members.outside):
+            while missing > 0:
+                outside = members.outside
                 ask = partial(distances.of, outside)
-                chosen = augmented(strategy, Balancing(outside, step, generator, ask))
-                members.choose(chosen)
-                missing, step = missing - len(chosen), step + 1
-            members.ask(s.theta)
+                added = augmented(strategy, Balancing(outside, step, generator, ask))
+                members.choose(added)
+                missing, step = missing - len(added), step + 1
+            members.ask()
 
 
 class Members:
     """B, whose networks the coordinator has. It keeps their sum, and no network.
 
     Args:
-        numbers: (k,) the violators.
-        rows: (k, P) their networks.
+        violators: who sends its network unasked.
+        theta: (A, P) the networks of the agents hosted here.
         links: of the round.
     """
 
-    def __init__(self, numbers: Tensor, rows: Tensor, links: Links) -> None:
-        self._links, self._count = links, len(numbers)
-        self._outside = torch.ones(links.total, dtype=torch.bool)
-        self._outside[numbers] = False
-        self._sum = rows.sum(dim=0)
-        self._chosen: list[Tensor] = []
+    def __init__(self, violators: list[int], theta: Tensor, links: Links) -> None:
+        self._theta, self._links, self._count = theta, links, len(violators)
+        self._sum = links.coordinator.receive(theta, violators).sum(dim=0)
+        self._outside = dict.fromkeys(i for i in range(links.total) if i not in {*violators})
+        self._chosen: list[int] = []
 
     @property
-    def numbers(self) -> Tensor:
-        return (~self._outside).nonzero().flatten()
+    def numbers(self) -> list[int]:
+        return [i for i in range(self._links.total) if i not in self._outside]
 
     @property
     def mean(self) -> Tensor:
@@ -165,9 +165,9 @@ class Members:
         return self._sum / self._count
 
     @property
-    def outside(self) -> Tensor:
+    def outside(self) -> list[int]:
         """The numbers of all other agents."""
-        return self._outside.nonzero().flatten()
+        return list(self._outside)
 
     def missing(self, reference: Tensor, delta: float) -> int:
         """How many agents it takes at least until ||mean - reference||^2 <= delta.
@@ -181,18 +181,17 @@ class Members:
         left = self._links.total - self._count
         return 0 if excess <= 0 else int(min(left, max(1, excess / 2)))
 
-    def choose(self, numbers: Tensor) -> None:
+    def choose(self, numbers: list[int]) -> None:
         """Take those agents in; they are still to be asked."""
-        self._outside[numbers] = False
-        self._chosen.append(numbers)
+        for i in numbers:
+            del self._outside[i]
+        self._chosen += numbers
 
-    def ask(self, theta: Tensor) -> None:
-        """Ask the chosen for their networks, which are among theta (A, P) where hosted here."""
-        coordinator, numbers = self._links.coordinator, torch.cat(self._chosen).sort().values
-        coordinator.ask(numbers)
-        _, rows = coordinator.receive(theta, self._links.hosted(numbers))
+    def ask(self) -> None:
+        """Ask the chosen for their networks."""
+        rows = self._links.coordinator.ask(self._theta, sorted(self._chosen))
         self._sum += rows[0] if len(rows) == 1 else rows.sum(dim=0)  # a sum of one takes longer
-        self._count += len(numbers)
+        self._count += len(rows)
         self._chosen.clear()
 
 
@@ -203,12 +202,10 @@ class Distances:
         self._away, self._links = away, links
         self._known = torch.zeros(0, dtype=torch.float64)
 
-    def of(self, numbers: Tensor) -> Tensor:
+    def of(self, numbers: list[int]) -> Tensor:
         """Those agents' distances (k,)."""
         if not len(self._known):
-            coordinator = self._links.coordinator
-            coordinator.ask(numbers)
-            senders, values = coordinator.collect(self._away, self._links.hosted(numbers))
+            told = self._links.coordinator.ask_number(self._away, numbers)
             self._known = torch.zeros(self._links.total, dtype=torch.float64)
-            self._known[senders] = values.double()
+            self._known[numbers] = told.double()
         return self._known[numbers]

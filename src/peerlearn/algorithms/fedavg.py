@@ -94,7 +94,7 @@ class FedAvg(LocalTraining):
         return rounds * (self.local_steps or (self.local_epochs or 1) * epoch)
 
     def start(self, theta: Tensor, learner: Learner, links: Links) -> FedAvgState:
-        _, sizes = links.coordinator.collect(learner.sizes, links.hosted(everyone(links)))
+        sizes = links.coordinator.ask_number(learner.sizes, everyone(links))
         self._steps(learner)  # complains at once where there are no epochs
         idle = self.unselected == "idle"
         theta = common(theta, links).expand_as(theta).clone() if idle else theta.clone()
@@ -109,14 +109,14 @@ class FedAvg(LocalTraining):
         moments = together(s, selected, s.sizes[selected], learner, links)
         return s._replace(moments=moments)
 
-    def _select(self, links: Links) -> Tensor:
-        """(k,) the numbers of those whose networks are averaged in this round."""
+    def _select(self, links: Links) -> list[int]:
+        """The numbers of those whose networks are averaged in this round."""
         count = max(1, round(self.fraction * links.total))
         drawn = torch.randperm(links.total, generator=links.coordinator.generator)
-        return drawn[:count].sort().values
+        return sorted(drawn[:count].tolist())
 
     def _from_global(
-        self, s: FedAvgState, selected: Tensor, weights: Tensor, learner: Learner, links: Links
+        self, s: FedAvgState, selected: list[int], weights: Tensor, learner: Learner, links: Links
     ) -> Moments:
         """McMahan's: the selected start from the global network, the others wait."""
         here, buffers = links.hosted(selected), learner.buffers
@@ -124,16 +124,16 @@ class FedAvg(LocalTraining):
         if buffers is not None:
             links.coordinator.send(buffers[0], selected)
         moments = self._train(s.theta, s.moments, here.nonzero()[:, 0], learner, links)
-        _, received = links.coordinator.receive(s.theta, here)
+        received = links.coordinator.receive(s.theta, selected)
         s.theta.copy_(mean(received, weights).expand_as(s.theta))
         buffers = learner.buffers  # have moved
         if buffers is not None:
-            _, received = links.coordinator.receive(buffers, here)
+            received = links.coordinator.receive(buffers, selected)
             learner.buffers = mean(received, weights).expand_as(buffers)
         return moments
 
     def _all_train(
-        self, s: FedAvgState, selected: Tensor, weights: Tensor, learner: Learner, links: Links
+        self, s: FedAvgState, selected: list[int], weights: Tensor, learner: Learner, links: Links
     ) -> Moments:
         """Kamp's: all train, the selected are averaged."""
         every = torch.arange(len(s.theta))

@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ..links import Coordinator, Heard, Links, Neighborhood, message_bytes
+from ..links import Coordinator, Heard, Links, Neighborhood, message_bytes, together
 from ..measure import Clock
 from .base import KEPT, Engine, Operators, SparseRows
 
@@ -141,7 +141,7 @@ class Post:
         for rank, agents in routes.receives:
             parts.append((rank, table[place : place + len(agents)]))
             place += len(agents)
-        sends = [(rank, _together(positions)) for rank, positions in routes.sends]
+        sends = [(rank, together(positions)) for rank, positions in routes.sends]
         self._layout = Layout(routes, table, table[:count], parts, sends)
         return self._layout
 
@@ -149,12 +149,6 @@ class Post:
         if self._memory.numel() < size or self._memory.dtype != like.dtype:
             self._memory = like.new_empty(size)
         return self._memory[:size]
-
-
-def _together(positions: list[int]) -> list[int] | slice:
-    """Rows that stand together as a slice, which is sent from where it is."""
-    first, last = positions[0], positions[-1]
-    return slice(first, last + 1) if last - first + 1 == len(positions) else positions
 
 
 def _post(layout: Layout) -> list[dist.Work]:
@@ -247,20 +241,23 @@ class ProcessCoordinator(Coordinator):
         super().__init__(engine.traffic, round, engine.seed)
         self._engine = engine
 
-    def _gather(self, rows: Tensor, senders: Tensor) -> tuple[Tensor, Tensor]:
+    def raised(self, flags: Tensor) -> list[int]:
+        with self._engine.clock("exchange"):
+            everyone = self._engine.team.share(flags.to(torch.uint8), self._engine.total)
+            return everyone.nonzero()[:, 0].tolist()
+
+    def _gather(self, rows: Tensor, numbers: Sequence[int]) -> Tensor:
         engine, team = self._engine, self._engine.team
         with engine.clock("exchange"):
-            flags = team.share(senders.to(torch.uint8), engine.total).bool()
-            numbers = flags.nonzero()[:, 0]
             received = rows.new_empty(len(numbers), *rows.shape[1:])
             works, place = [], 0
             for rank, block in enumerate(team.blocks(engine.total)):
-                count = int(flags[block.start : block.stop].sum())
-                part = received[place : place + count]
-                if rank == team.rank:
-                    part.copy_(rows[senders.to(rows.device)])
-                if count:
+                here = [i - block.start for i in numbers if i in block]
+                part = received[place : place + len(here)]
+                if here and rank == team.rank:
+                    part.copy_(rows[together(here)])
+                if here:
                     works.append(team.broadcast(part, rank))
-                place += count
+                place += len(here)
             team.wait(works)
-            return numbers, received
+            return received

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 
 import networkx as nx
+import torch
 from torch import Tensor
 
-from ..links import Coordinator, Heard, Links, Neighborhood, message_bytes
+from ..links import Coordinator, Heard, Links, Neighborhood, message_bytes, together
 from ..measure import Clock
 from .base import KEPT, Engine, Operators
 
@@ -69,8 +70,11 @@ class StackedHeard(Heard):
 class StackedCoordinator(Coordinator):
     """Counts what would travel to and from the coordinator; moves nothing."""
 
-    def _gather(self, rows: Tensor, senders: Tensor) -> tuple[Tensor, Tensor]:
-        numbers = senders.cpu().nonzero()[:, 0]
-        if len(numbers) == len(rows):
-            return numbers, rows
-        return numbers, rows.index_select(0, numbers.to(rows.device))  # faster than rows[numbers]
+    def raised(self, flags: Tensor) -> list[int]:
+        return flags.nonzero()[:, 0].tolist()
+
+    def _gather(self, rows: Tensor, numbers: Sequence[int]) -> Tensor:
+        where = together(numbers)
+        if isinstance(where, slice):
+            return rows[where]
+        return rows.index_select(0, torch.tensor(where, device=rows.device))

@@ -255,11 +255,17 @@ class AloneCoordinator(Coordinator):
         super().__init__(engine.traffic if agent == 0 else None, round, engine.seed)
         self._engine, self._agent, self._tag = engine, agent, (round, 0)
 
-    def _gather(self, rows: Tensor, senders: Tensor) -> tuple[Tensor, Tensor]:
-        own = rows.clone() if bool(senders.any()) else None
-        told = self._engine.report(self._agent, self._tag, own)
+    def raised(self, flags: Tensor) -> list[int]:
+        return list(self._told(flags if bool(flags.any()) else None))
+
+    def _gather(self, rows: Tensor, numbers: Sequence[int]) -> Tensor:
+        own = rows.clone() if self._agent in numbers else None
+        return torch.cat([rows[:0], *self._told(own).values()])
+
+    def _told(self, row: Tensor | None) -> dict[int, Tensor]:
+        told = self._engine.report(self._agent, self._tag, row)
         self._tag = (self._tag[0], self._tag[1] + 1)
-        return torch.tensor(list(told), dtype=torch.int64), torch.cat([rows[:0], *told.values()])
+        return told
 
 
 class AloneHeard(Heard):
