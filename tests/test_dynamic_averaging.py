@@ -237,8 +237,9 @@ def test_asking_together_asks_whom_one_by_one_would(situation, delta, augment, r
 def test_so_many_are_missing_at_least(first, missing):
     """Of 20 agents one is at ``first``, and the best that the others can do is to be at -1."""
     links = engine(20).links(0, None)
-    members = Members(torch.tensor([0]), torch.tensor([[first]], dtype=torch.float64), links)
-    assert members.missing(torch.zeros(1, dtype=torch.float64), delta=1.0) == missing
+    theta = torch.full((20, 1), first, dtype=torch.float64)
+    members = Members([0], theta, torch.zeros(1, dtype=torch.float64), links)
+    assert members.missing(delta=1.0) == missing
     fewer = range(missing)
     assert all((first - n) / (1 + n) > 1 for n in fewer)
 

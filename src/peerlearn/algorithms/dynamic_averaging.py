@@ -110,7 +110,7 @@ class DynamicAveraging(LocalTraining):
         if not violators:
             return s
         violations = s.violations + len(violators)
-        members = Members(violators, s.theta, links)
+        members = Members(violators, s.theta, s.reference, links)
         if int(violations) >= links.total:
             members.choose(members.outside)
             members.ask()
@@ -130,7 +130,7 @@ class DynamicAveraging(LocalTraining):
         strategy = self.augment if callable(self.augment) else STRATEGIES[self.augment]
         generator, distances = links.coordinator.generator, Distances(away, links)
         step = 0
-        while missing := members.missing(s.reference, self.delta):
+        while missing := members.missing(self.delta):
             while missing > 0:
                 outside = members.outside
                 ask = partial(distances.of, outside)
@@ -141,17 +141,23 @@ class DynamicAveraging(LocalTraining):
 
 
 class Members:
-    """B, whose networks the coordinator has. It keeps their sum, and no network.
+    """B, whose networks the coordinator has.
+
+    It keeps the sum of their differences from the reference, sum_B (f_i - r), and no network.
 
     Args:
         violators: who sends its network unasked.
         theta: (A, P) the networks of the agents hosted here.
+        reference: (P,) r.
         links: of the round.
     """
 
-    def __init__(self, violators: list[int], theta: Tensor, links: Links) -> None:
-        self._theta, self._links, self._count = theta, links, len(violators)
-        self._sum = links.coordinator.receive(theta, violators).sum(dim=0)
+    def __init__(
+        self, violators: list[int], theta: Tensor, reference: Tensor, links: Links
+    ) -> None:
+        self._theta, self._reference, self._links = theta, reference, links
+        self._away, self._count = torch.zeros_like(reference), 0
+        self._add(links.coordinator.receive(theta, violators))
         self._outside = dict.fromkeys(i for i in range(links.total) if i not in {*violators})
         self._chosen: list[int] = []
 
@@ -162,22 +168,21 @@ class Members:
     @property
     def mean(self) -> Tensor:
         """(P,) of the members' networks."""
-        return self._sum / self._count
+        return self._reference + self._away / self._count
 
     @property
     def outside(self) -> list[int]:
         """The numbers of all other agents."""
         return list(self._outside)
 
-    def missing(self, reference: Tensor, delta: float) -> int:
-        """How many agents it takes at least until ||mean - reference||^2 <= delta.
+    def missing(self, delta: float) -> int:
+        """How many agents it takes at least until ||mean - r||^2 <= delta.
 
-        The sum of k members must come within k sqrt(delta) of k times the reference. An agent from
-        outside is within sqrt(delta) of the reference itself, so with each the sum comes closer by
-        no more than that, and the bound grows by as much.
+        The sum of k differences must be no longer than k sqrt(delta). That of an agent from outside
+        is no longer than sqrt(delta), so with each the sum gets shorter by no more than that, and
+        the bound grows by as much.
         """
-        away = torch.sub(self._sum, reference, alpha=self._count)
-        excess = math.sqrt(float(away.dot(away)) / delta) - self._count
+        excess = math.sqrt(float(self._away.dot(self._away)) / delta) - self._count
         left = self._links.total - self._count
         return 0 if excess <= 0 else int(min(left, max(1, excess / 2)))
 
@@ -189,10 +194,14 @@ class Members:
 
     def ask(self) -> None:
         """Ask the chosen for their networks."""
-        rows = self._links.coordinator.ask(self._theta, sorted(self._chosen))
-        self._sum += rows[0] if len(rows) == 1 else rows.sum(dim=0)  # a sum of one takes longer
-        self._count += len(rows)
+        self._add(self._links.coordinator.ask(self._theta, sorted(self._chosen)))
         self._chosen.clear()
+
+    def _add(self, rows: Tensor) -> None:
+        count = len(rows)
+        self._away += rows[0] if count == 1 else rows.sum(dim=0)  # a sum of one takes longer
+        self._away.sub_(self._reference, alpha=count)
+        self._count += count
 
 
 class Distances:
