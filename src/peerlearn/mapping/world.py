@@ -1,0 +1,265 @@
+"""A world: which ground is free and which is wall, from an image or from a map of ROS."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from numbers import Real
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import yaml
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+from scipy import ndimage
+
+from .scans import Floats
+
+Cells = NDArray[np.bool_]
+
+EIGHT = np.ones((3, 3), np.bool_)  # a pixel and its neighbors
+WHITE, UNKNOWN = 255, 127  # what is seen through transparent pixels
+ROS_KEYS = ("image", "resolution", "negate", "occupied_thresh", "free_thresh")
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # by Pillow
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """Whole pixels of wall; outside of the image, everything is wall.
+
+    The origin is the middle of the image, x points right and y up, in metres.
+
+    Args:
+        walls: (H, W) bool, row 0 at the top.
+        metres_per_pixel: the side of a pixel.
+        name: what errors and figures call it.
+    """
+
+    walls: Cells
+    metres_per_pixel: float
+    name: str = "world"
+
+    def __post_init__(self) -> None:
+        require_positive("metres_per_pixel", self.metres_per_pixel)
+        walls = np.asarray(self.walls)
+        if walls.ndim != 2 or walls.dtype != bool:
+            raise ValueError(
+                f"walls is an array of {walls.dtype} of shape {walls.shape}, expected bool of "
+                "shape (height, width), true where there is a wall"
+            )
+        if walls.all():
+            raise ValueError(
+                f"{self.name} has no free ground: all its {walls.shape[1]} x {walls.shape[0]} "
+                "pixels are walls; expected some that are free"
+            )
+        object.__setattr__(self, "walls", walls)
+
+    @property
+    def width(self) -> float:
+        """In metres."""
+        return self.walls.shape[1] * self.metres_per_pixel
+
+    @property
+    def height(self) -> float:
+        """In metres."""
+        return self.walls.shape[0] * self.metres_per_pixel
+
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """Left, right, bottom, top in metres, as matplotlib's ``imshow`` takes them."""
+        return (-self.width / 2, self.width / 2, -self.height / 2, self.height / 2)
+
+    @cached_property
+    def framed(self) -> Cells:
+        """(H + 2, W + 2) the walls, in a frame of walls that stands for all that is outside."""
+        return np.pad(self.walls, 1, constant_values=True)
+
+    @cached_property
+    def gaps(self) -> Floats:
+        """(H + 2, W + 2) from each pixel's edge to the edge of the nearest wall's, in metres."""
+        touching = ndimage.binary_dilation(
+            self.framed, np.ones((3, 3), np.bool_)
+        )  # so centres count as edges
+        return ndimage.distance_transform_edt(~touching) * self.metres_per_pixel
+
+    @cached_property
+    def leaps(self) -> NDArray[np.uint8]:
+        """(H + 2, W + 2) the way to the nearest wall in moves of a chess king, at most 255.
+
+        So a square of 2 leap - 1 pixels a side around each pixel is free.
+        """
+        moves = ndimage.distance_transform_cdt(~self.framed, "chessboard")
+        return np.minimum(moves, 255).astype(np.uint8)
+
+    def pixels(self, points: ArrayLike) -> Floats:
+        """(..., 2) metres to (..., 2) columns and rows, not rounded; (0, 0) is the top left."""
+        x, y = np.moveaxis(np.asarray(points, float), -1, 0)
+        rows, columns = self.walls.shape
+        return np.stack(
+            [x / self.metres_per_pixel + columns / 2, rows / 2 - y / self.metres_per_pixel], axis=-1
+        )
+
+    def is_wall(self, points: ArrayLike) -> Cells:
+        """(..., 2) metres to (...): inside a wall, or outside of the image."""
+        return self.framed[self._cell(points)]
+
+    def clearance(self, points: ArrayLike) -> Floats:
+        """(..., 2) metres to (...): metres that are free all around, 0 in walls.
+
+        Measured from the pixel that a point lies in, so up to a pixel's diagonal too small, and
+        never too large.
+        """
+        return self.gaps[self._cell(points)]
+
+    def free_poses(
+        self, count: int, generator: np.random.Generator, clearance_m: float = 0.0
+    ) -> Floats:
+        """(count, 3) uniform over the ground at least so far from walls, with uniform headings."""
+        free = ~self.framed & (self.gaps >= clearance_m)
+        rows, columns = np.nonzero(free[1:-1, 1:-1])
+        if not len(rows):
+            raise ValueError(
+                f"no ground of {self.name} is {clearance_m:g} m away from all walls, at most "
+                f"{self.gaps.max():.3g} m; expected a smaller clearance"
+            )
+        chosen = generator.integers(len(rows), size=count)
+        u, v = np.stack([columns[chosen], rows[chosen]]) + generator.random((2, count))
+        height, width = self.walls.shape
+        x, y = (u - width / 2) * self.metres_per_pixel, (height / 2 - v) * self.metres_per_pixel
+        return np.stack([x, y, generator.uniform(-math.pi, math.pi, count)], axis=1)
+
+    def _cell(self, points: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Row and column within the frame."""
+        cells = np.floor(self.pixels(points)) + 1
+        rows, columns = self.framed.shape
+        return (
+            np.clip(cells[..., 1], 0, rows - 1).astype(np.int64),
+            np.clip(cells[..., 0], 0, columns - 1).astype(np.int64),
+        )
+
+
+def from_image(
+    path: str | Path,
+    metres_per_pixel: float,
+    walls: Literal["light", "dark"] = "dark",
+    threshold: float = 0.5,
+    border: int = 0,
+) -> World:
+    """A world from any image that Pillow reads; what is transparent counts as white.
+
+    Args:
+        path: of the image.
+        metres_per_pixel: the side of a pixel.
+        walls: whether walls are the dark pixels or the light ones.
+        threshold: what divides dark from light, between 0 (black) and 1 (white).
+        border: how many pixels at each edge become wall, whatever their color.
+    """
+    require_positive("metres_per_pixel", metres_per_pixel)
+    if walls not in ("light", "dark"):
+        raise ValueError(f"walls is {walls!r}, expected 'light' or 'dark'")
+    if not _is_number(threshold) or not 0 < threshold < 1:
+        raise ValueError(f"threshold is {threshold!r}, expected a number between 0 and 1")
+    if not isinstance(border, int) or isinstance(border, bool) or border < 0:
+        raise ValueError(f"border is {border!r}, expected a whole number of pixels, 0 or more")
+    brightness = _brightness(Path(path), WHITE)
+    found = brightness < threshold if walls == "dark" else brightness >= threshold
+    inner = np.zeros_like(found)
+    inner[border : len(found) - border, border : found.shape[1] - border] = True
+    found |= ~inner
+    if found.all():
+        other = "light" if walls == "dark" else "dark"
+        raise ValueError(
+            f"{path} has no free ground: with walls={walls!r}, threshold={threshold:g} and "
+            f"border={border} all of its pixels are walls; expected some that are free, as perhaps "
+            f"with walls={other!r}"
+        )
+    return World(found, metres_per_pixel, Path(path).stem)
+
+
+def from_ros(path: str | Path) -> World:
+    """A world from a map of ROS's map_server: a .yaml beside its image.
+
+    Cells that are not known to be free count as walls: nothing is seen or driven through them.
+    The map's origin is ignored: here the origin is always the middle of the image.
+    """
+    path = Path(path)
+    options = _ros_options(path)
+    brightness = _brightness(path.parent / options["image"], UNKNOWN)
+    occupied = brightness if options["negate"] else 1 - brightness
+    walls = occupied >= options["free_thresh"]
+    if walls.all():
+        raise ValueError(
+            f"{path} has no free ground: no cell's occupancy is below free_thresh="
+            f"{options['free_thresh']:g}; expected some that are free, as perhaps with another "
+            "negate"
+        )
+    return World(walls, options["resolution"], path.stem)
+
+
+def _ros_options(path: Path) -> dict[str, Any]:
+    """What the .yaml says, after checking it."""
+    try:
+        options = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(
+            f"{path} cannot be read as yaml ({_first_line(error)}); expected the .yaml of a map of "
+            "ROS"
+        ) from error
+    known = options if isinstance(options, dict) else {}
+    if missing := [key for key in ROS_KEYS if key not in known]:
+        raise ValueError(
+            f"{path} does not say {', '.join(missing)}; expected the .yaml of a map of ROS with "
+            f"{', '.join(ROS_KEYS)}"
+        )
+    if (mode := known.get("mode", "trinary")) not in ("trinary", "scale"):
+        raise ValueError(f"{path}: mode is {mode!r}, expected 'trinary' or 'scale'; save it so")
+    if not isinstance(known["image"], str):
+        raise ValueError(f"{path}: image is {known['image']!r}, expected the name of a file")
+    if known["negate"] not in (0, 1):
+        raise ValueError(f"{path}: negate is {known['negate']!r}, expected 0 or 1")
+    require_positive(f"{path}: resolution", known["resolution"])
+    for key in ("free_thresh", "occupied_thresh"):
+        if not _is_number(known[key]) or not 0 <= known[key] <= 1:
+            raise ValueError(f"{path}: {key} is {known[key]!r}, expected a number from 0 to 1")
+    return known
+
+
+def _brightness(path: Path, background: int) -> Floats:
+    """(H, W) from 0 (black) to 1 (white)."""
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith("I"):  # 16 bits
+                return np.asarray(image, float) / 65535
+            if image.mode == "F":
+                return np.asarray(image, float)
+            return np.asarray(_opaque(image, background).convert("L"), float) / 255
+    except FileNotFoundError as error:
+        raise ValueError(f"there is no file {path}; expected an image of a floor plan") from error
+    except UNREADABLE as error:
+        raise ValueError(
+            f"{path} cannot be read as an image ({_first_line(error)}); expected a format that "
+            "Pillow knows, such as png or pgm"
+        ) from error
+
+
+def _opaque(image: Image.Image, background: int) -> Image.Image:
+    if not image.has_transparency_data:
+        return image
+    behind = Image.new("RGBA", image.size, (background, background, background, 255))
+    return Image.alpha_composite(behind, image.convert("RGBA"))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def require_positive(name: str, value: Any) -> None:
+    """Refuse all but finite numbers above 0."""
+    if not _is_number(value) or not 0 < value < math.inf:
+        raise ValueError(f"{name} is {value!r}, expected a positive finite number")

@@ -1,0 +1,103 @@
+"""What scans tell, and the grid that maps are judged on."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from peerlearn.mapping.ground import Ground, ground_of_scans
+from peerlearn.mapping.scans import Scans
+
+
+def scans(ranges, angles=(0.0, math.pi / 2), heading=0.0, range_m=4.0):
+    ranges = np.array(ranges, float)
+    poses = np.stack([[10.0 * k, 1.0, heading] for k in range(len(ranges))])
+    return Scans(poses, np.array(angles), ranges, range_m)
+
+
+def test_points_lie_evenly_along_a_beam_and_the_last_is_the_wall():
+    points = scans([[2.0, math.inf]]).points(4)
+    ahead = [[0.5, 1], [1, 1], [1.5, 1], [2, 1]]
+    left = [[0, 2], [0, 3], [0, 4], [0, 5]]
+    np.testing.assert_allclose(points.places, ahead + left, atol=1e-12)
+    assert points.walls.tolist() == [False] * 3 + [True] + [False] * 4
+
+
+def test_a_broken_beam_tells_nothing():
+    points = scans([[2.0, math.nan], [math.nan, math.nan], [1.0, math.inf]]).points(3)
+    assert points.starts.tolist() == [0, 3, 3, 9]
+    assert len(points.places) == len(points.walls) == 9
+
+
+def test_beams_turn_with_the_heading():
+    points = scans([[2.0, math.inf]], heading=math.pi / 2).points(1)
+    np.testing.assert_allclose(points.places, [[0, 3], [-4, 1]], atol=1e-12)
+
+
+def test_hits_are_where_beams_end():
+    np.testing.assert_allclose(
+        scans([[2.0, math.inf], [3.0, 1.0]]).hits, [[2, 1], [13, 1], [10, 2]]
+    )
+
+
+def test_a_part_of_the_scans():
+    part = scans([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]])[np.array([2, 0])]
+    assert (len(part), part.ranges[:, 0].tolist()) == (2, [3, 1])
+
+
+# --- the grid ---------------------------------------------------------------------------------
+
+
+def ground(wall, known=None):
+    wall = np.array(wall, bool)
+    known = np.ones_like(wall) if known is None else np.array(known, bool)
+    return Ground((0.0, float(wall.shape[1]), 0.0, float(wall.shape[0])), wall, known)
+
+
+def test_places_begin_at_the_top_left():
+    places = ground([[0, 0, 0], [0, 0, 0]]).places
+    assert places[0, 0].tolist() == [0.5, 1.5]
+    assert places[1, 2].tolist() == [2.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("found", "iou", "precision", "recall"),
+    [
+        ([[1, 1, 0, 0]], 1, 1, 1),
+        ([[1, 0, 0, 0]], 1 / 2, 1, 1 / 2),
+        ([[1, 1, 1, 1]], 1 / 2, 1 / 2, 1),
+        ([[0, 1, 1, 0]], 1 / 3, 1 / 2, 1 / 2),
+        ([[0, 0, 0, 0]], 0, 0, 0),
+        ([[0, 0, 1, 1]], 0, 0, 0),
+    ],
+)
+def test_scores_by_hand(found, iou, precision, recall):
+    scores = ground([[1, 1, 0, 0]]).scores(np.array(found, bool))
+    assert scores == {"iou": iou, "precision": precision, "recall": recall}
+
+
+def test_what_is_not_known_is_not_judged():
+    of = ground([[1, 0, 1, 0]], known=[[1, 1, 0, 0]])
+    assert of.scores(np.array([[True, False, False, True]]))["iou"] == 1
+    assert of.scores(np.ones((1, 4), bool), where=np.array([[1, 0, 1, 1]], bool))["precision"] == 1
+
+
+def test_without_a_wall_to_find_there_is_no_score():
+    assert math.isnan(ground([[0, 0]]).scores(np.array([[True, False]]))["iou"])
+
+
+def test_the_ground_of_scans_by_hand():
+    """A beam along the x axis from 0.5 to a hit at 3.5, in cells of one metre."""
+    poses = np.array([[0.5, 0.5, 0.0]])
+    one = Scans(poses, np.array([0.0, math.pi / 2]), np.array([[3.0, 2.0]]), 10.0)
+    found = ground_of_scans(one, 1.0, (0, 5, 0, 3))
+    assert found.wall.astype(int).tolist() == [[1, 0, 0, 0, 0], [0] * 5, [0, 0, 0, 1, 0]]
+    assert found.known.astype(int).tolist() == [[1, 0, 0, 0, 0], [1, 0, 0, 0, 0], [1, 1, 1, 1, 0]]
+    assert (found.crossed(one) == found.known).all()
+
+
+def test_scans_that_hit_nothing_judge_nothing():
+    with pytest.raises(ValueError, match="no beam of the scans hits anything"):
+        ground_of_scans(scans([[math.inf, math.inf]]), 1.0)

@@ -1,0 +1,248 @@
+"""Drives: splines through waypoints, and loops planned through free space."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from peerlearn.mapping.floor_plan import floor_plan
+from peerlearn.mapping.trajectories import check_free, load_waypoints, planned, smooth, through
+from peerlearn.mapping.ways import planning_grid, ways
+from peerlearn.mapping.world import World
+
+MPP = 0.05
+SQUARE = np.array([[1.0, 1], [-1, 1], [-1, -1], [1, -1]])
+
+
+def rooms(door=True):
+    """8 m x 4 m: two rooms and a wall between them, with a door of 1 m at the bottom."""
+    walls = np.zeros((80, 160), bool)
+    walls[[0, -1]] = walls[:, [0, -1]] = True
+    walls[:, 78:82] = True
+    if door:
+        walls[55:75, 78:82] = False
+    return World(walls, MPP)
+
+
+def in_walls(world, places):
+    """By hand: which pixel each place is in."""
+    rows, columns = world.walls.shape
+    column = np.floor(places[:, 0] / world.metres_per_pixel + columns / 2).astype(int)
+    row = np.floor(rows / 2 - places[:, 1] / world.metres_per_pixel).astype(int)
+    return world.walls[row, column]
+
+
+def finely(loop):
+    return smooth(loop, 20_000)[:, :2]
+
+
+# --- files --------------------------------------------------------------------------------
+
+
+def test_waypoints_come_from_npy_and_csv_and_are_scaled(tmp_path):
+    np.save(tmp_path / "a.npy", SQUARE)
+    (tmp_path / "b.csv").write_text("x,y\n" + "".join(f"{x}, {y}\n" for x, y in SQUARE))
+    (tmp_path / "c.csv").write_text("".join(f"{x},{y}\n" for x, y in SQUARE) + "\n")
+    for name in ("a.npy", "b.csv", "c.csv"):
+        np.testing.assert_array_equal(load_waypoints(tmp_path / name), SQUARE)
+    scaled = load_waypoints(tmp_path / "a.npy", scale=(10, -5))  # half an image, y down
+    np.testing.assert_array_equal(scaled, [[10, -5], [-10, -5], [-10, 5], [10, 5]])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("none.npy", None, r"cannot read waypoints from .*none\.npy .* expected a \.npy or \.csv"),
+        ("a.npy", "no array", r"cannot read waypoints from .*a\.npy"),
+        ("a.txt", "1,2\n3,4", "ends with neither"),
+        ("a.csv", "x,y\n1,2\n3;4\n", "line 3 is '3;4'"),
+        ("a.csv", "1,2,3\n1,2,3\n", "line 2 is '1,2,3'"),
+        ("a.csv", "x,y\n1,2\n", r"shape \(1, 2\), expected \(k, 2\)"),
+        ("a.csv", "1,2\nnan,4\n", r"waypoint 1 of .* is \[nan, 4.0\], expected finite"),
+    ],
+)
+def test_files_that_hold_no_waypoints_are_refused(tmp_path, name, text, said):
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=said):
+        load_waypoints(tmp_path / name)
+
+
+def test_pickled_waypoints_are_refused(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([{"x": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match="cannot read waypoints"):
+        load_waypoints(tmp_path / "a.npy")
+
+
+# --- splines ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+def test_a_closed_spline_through_a_circle_is_the_circle(repeated):
+    angles = np.linspace(0, 2 * math.pi, 12, endpoint=False)
+    waypoints = 3 * np.column_stack([np.cos(angles), np.sin(angles)])
+    given = np.concatenate([waypoints, waypoints[:1]]) if repeated else waypoints
+    poses = smooth(given, 100)
+    turned = 2 * math.pi * np.arange(100) / 100  # evenly, and the end is not the beginning again
+    np.testing.assert_allclose(np.hypot(*poses[:, :2].T), 3, atol=0.01)
+    exact = 3 * np.column_stack([np.cos(turned), np.sin(turned)])
+    np.testing.assert_allclose(poses[:, :2], exact, atol=0.02)
+    across = np.cos(poses[:, 2] - (turned + math.pi / 2))  # counter-clockwise along the tangent
+    np.testing.assert_allclose(across, 1, atol=1e-3)
+
+
+def test_an_open_drive_ends_at_its_ends():
+    poses = smooth([[0, 0], [1, 0], [1, 0], [4, 0]], 5, closed=False)
+    np.testing.assert_allclose(poses, [[k, 0, 0] for k in range(5)], atol=1e-3)
+
+
+@given(st.integers(2, 12), st.integers(1, 300), st.booleans(), st.integers(0, 99))
+def test_the_spline_passes_through_its_waypoints_evenly(k, points, closed, seed):
+    waypoints = np.random.default_rng(seed).uniform(-5, 5, (k, 2))
+    poses = smooth(waypoints, points, closed)
+    assert poses.shape == (points, 3)
+    dense = smooth(waypoints, 4000, closed)[:, :2]
+    steps = np.linalg.norm(np.diff(dense, axis=0), axis=1)
+    apart = np.linalg.norm(dense[:, None] - waypoints, axis=-1).min(axis=0)
+    assert apart.max() <= steps.max()
+    assert np.quantile(steps, 0.1) > 0.97 * steps.max()  # shorter only where it turns about
+
+
+@pytest.mark.parametrize(
+    ("waypoints", "points", "said"),
+    [
+        ([[1, 1], [1, 1]], 5, "the 2 waypoints are all in one place"),
+        ([[1, 1, 1], [1, 1, 2]], 5, r"shape \(2, 3\), expected \(k, 2\)"),
+        ([[1, 1], [1, math.inf]], 5, "waypoint 1 of waypoints is"),
+        (SQUARE, 0, "points is 0, expected a whole number of at least 1"),
+    ],
+)
+def test_what_cannot_be_smoothed_is_refused(waypoints, points, said):
+    with pytest.raises(ValueError, match=said):
+        smooth(waypoints, points)
+
+
+# --- planned loops ------------------------------------------------------------------------
+
+
+def test_a_loop_goes_through_the_door_and_visits_every_waypoint():
+    world = rooms()
+    stops = np.array([[-3.0, 1.5], [3.0, 1.5], [-3.0, -1.5], [-3.0, 1.5]])
+    loop = through(world, stops)
+    places = finely(loop)
+    assert not in_walls(world, places).any()
+    assert np.linalg.norm(places[:, None] - stops, axis=-1).min(axis=0).max() < 0.01
+    at_wall = places[np.abs(places[:, 0]) < 0.02]
+    assert len(at_wall)
+    np.testing.assert_allclose(at_wall[:, 1], -1.25, atol=0.2)  # the middle of the door
+    # Around the upper corner of the door, there and back, and straight to where it began.
+    legs = np.linalg.norm(stops - [0, -0.75], axis=1)
+    shortest = legs[0] + 2 * legs[1] + legs[2] + 3
+    length = np.linalg.norm(np.diff(places, axis=0), axis=1).sum()
+    assert 0.97 * shortest < length < 1.15 * shortest
+
+
+def test_the_waypoints_are_visited_in_their_order():
+    stops = np.array([[-3.0, 1.5], [-1.0, -1.5], [-1.0, 1.5], [-3.0, -1.5]])
+    places = finely(through(rooms(), stops))
+    nearest = np.linalg.norm(places[:, None] - stops, axis=-1).argmin(axis=0)
+    assert (np.diff(nearest) > 0).all()
+
+
+def test_a_loop_winds_between_baffles():
+    walls = np.zeros((34, 160), bool)
+    walls[[0, -1]] = walls[:, [0, -1]] = True
+    for k, column in enumerate(range(20, 140, 16)):  # every 0.8 m, open above or below by 0.7 m
+        walls[slice(15, None) if k % 2 else slice(19), column] = True
+    world = World(walls, MPP)
+    assert not in_walls(world, finely(through(world, [[-3.6, 0], [3.6, 0]]))).any()
+
+
+def test_thin_walls_between_the_places_of_a_coarse_grid_are_seen():
+    walls = np.zeros((40, 2400), bool)
+    walls[:, 1200] = True
+    with pytest.raises(ValueError, match="cannot be reached"):
+        through(World(walls, MPP), [[-5, 0], [5, 0]], clearance_m=0.05)
+
+
+def test_a_tour_is_short():
+    angles = 2 * math.pi * np.array([0, 4, 1, 6, 3, 7, 2, 5]) / 8
+    stops = 3 * np.column_stack([np.cos(angles), np.sin(angles)])
+    world = World(np.zeros((160, 160), bool), MPP)
+    grid = planning_grid(world, 0.3)
+    lengths = [
+        sum(np.linalg.norm(np.diff(way, axis=0), axis=1).sum() for way in found)
+        for found in (ways(world, grid, stops, shortest) for shortest in (False, True))
+    ]
+    octagon = 8 * 2 * 3 * math.sin(math.pi / 8)
+    assert octagon < lengths[1] < 1.5 * octagon < lengths[0]  # the bound of Christofides
+
+
+@pytest.mark.parametrize(
+    ("world", "stops", "clearance_m", "said"),
+    [
+        (rooms(), [[-3, 0], [0.02, 1], [9, 9]], 0.3, r"waypoint 1 at \(0.02, 1.00\), 2 at \(9.00"),
+        (rooms(), [[-3, 0], [-3.8, 0]], 0.3, r"waypoint 1 at \(-3.80, 0.00\) is 0.1. m from a"),
+        (rooms(False), [[-3, 0], [-2, 0], [3, 0]], 0.3, r"waypoint 2 at \(3.00, 0.00\) cannot be"),
+        (rooms(False), [[3, 0], [-2, 0], [-3, 0]], 0.3, r"waypoint 0 at \(3.00, 0.00\) cannot be"),
+        (rooms(), [[-2, 0], [2, 0]], 1.2, r"cannot be reached .* a smaller clearance_m"),
+        (rooms(), [[-3, 0], [-3, 0]], 0.3, "all in one place"),
+        (rooms(), [[-3, 0], [3, 0]], 0, "clearance_m is 0, expected a positive"),
+    ],
+)
+def test_what_cannot_be_driven_is_refused(world, stops, clearance_m, said):
+    with pytest.raises(ValueError, match=said):
+        through(world, stops, clearance_m)
+
+
+def test_walls_are_named_for_poses_as_for_waypoints():
+    poses = np.array([[1.0, 0, 0.5]] + [[0, 1.0, 0.5]] * 7)
+    with pytest.raises(ValueError, match=r"agent 3's pose 1 at \(0.00, 1.00\), 2 .* and 2 more"):
+        check_free(rooms(), poses, "agent 3's pose")
+    check_free(rooms(), poses[[0, 0]])
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 50), st.integers(1, 7), st.sampled_from([(7, 9), (14, 10), (24, 18)]))
+def test_planned_loops_stay_out_of_walls(seed, agents, size):
+    world = floor_plan(*size, seed=seed)
+    loops = planned(world, agents, seed)
+    assert len(loops) == agents
+    for loop in loops:
+        assert not in_walls(world, finely(loop)).any()
+
+
+def test_seven_agents_tour_different_parts_that_overlap():
+    world = floor_plan(seed=1)
+    loops = [finely(loop) for loop in planned(world)]
+    assert len(loops) == 7
+    assert all(np.linalg.norm(np.diff(p, axis=0), axis=1).sum() > 20 for p in loops)
+    cells = [set(map(tuple, np.floor(p).astype(int))) for p in loops]  # of 1 m
+    shared = [len(a & b) / min(len(a), len(b)) for i, a in enumerate(cells) for b in cells[:i]]
+    assert np.mean(shared) < 0.6
+    assert all(any(a & b for b in cells if b is not a) for a in cells)
+    covered = np.concatenate(loops)
+    assert (np.ptp(covered, axis=0) > 0.8 * np.array([world.width, world.height])).all()
+
+
+def test_loops_depend_on_the_seed_alone():
+    world = floor_plan(12, 9)
+    first, again, other = planned(world, 2, 5), planned(world, 2, 5), planned(world, 2, 6)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not np.array_equal(first[0], other[0])
+
+
+def test_too_little_space_is_refused():
+    walls = np.ones((40, 40), bool)
+    walls[10:22, 10:22] = False  # 0.6 m
+    with pytest.raises(ValueError, match=r"has room for \d waypoints, expected 7; take a larger"):
+        planned(World(walls, MPP), clearance_m=0.2)
+    with pytest.raises(ValueError, match="has room for 0 waypoints"):
+        planned(World(walls, MPP), clearance_m=2.0)
+    for options in ({"agents": 0}, {"waypoints_each": 1}, {"agents": 2.5}):
+        with pytest.raises(ValueError, match="expected a whole number of at least"):
+            planned(rooms(), **options)
