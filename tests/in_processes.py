@@ -119,6 +119,13 @@ def deferred():
     return classification(model=network, data=data)
 
 
+def drive():
+    return pl.tasks.mapping(
+        5, width_m=10.0, height_m=8.0, scans=40, window=8, validation=3, batch_size=7,
+        features=8, hidden=[4], samples=5, gradients="loop",
+    )  # fmt: skip
+
+
 uneven = partial(classification, SIZES, network, batch_size=[1, 2, 3, 2, 1])
 noisy = partial(classification, SIZES, with_everything, buffers="mixed")
 of_all = partial(classification, SIZES, gradients="vmap")
@@ -132,6 +139,7 @@ exact = {
     "mixed buffers": Case(pl.DSGT(), noisy),
     "averaged buffers": Case(pl.FedAvg(fraction=0.4), noisy),
     "stream": Case(eager, stream),
+    "drive": Case(pl.DSGT(lr=0.1), drive, lambda: pl.graphs.proximity(5, 5.0)),
     "stream in turn": Case(pl.Serial(), stream),
     "unequal batches": Case(pl.DSGD(), partial(uneven, weighting="size")),
     "one selected": Case(pl.FedAvg(fraction=0.2, optimizer="adam", lr=0.01), uneven),

@@ -218,7 +218,7 @@ def test_the_pool_holds_all_images_or_those_for_training():
     assert [t.data.describe()["samples"] for t in (both, train)] == [1797, 1437]
     assert both.data.test(0, 0) is None
     assert len(train.data.test(0, 0)[1]) == 360
-    assert both.stream_bytes(3, in_turn=False) == [3 * 5 * 65] * 10
+    assert both.stream_bytes(3, False, 2) == [3 * 5 * 65] * 10
 
 
 BAD = {

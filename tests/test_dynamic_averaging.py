@@ -305,9 +305,9 @@ def test_all_takes_all():
     assert STRATEGIES["all"](balancing()) == [1, 4, 6, 7, 9]
 
 
-@pytest.mark.parametrize("added", [[], [2], [4, 4], [1, 10]])
+@pytest.mark.parametrize("added", [[], [2], [4, 4], [1, 10], 4, [4.5], None, torch.tensor(4)])
 def test_a_strategy_must_add_agents_from_outside(added):
-    with pytest.raises(ValueError, match=r"expected at least one of \[1, 4, 6, 7, 9\]"):
+    with pytest.raises(ValueError, match=r"expected a list of at least one of \[1, 4, 6, 7, 9\]"):
         augmented(lambda b: added, balancing())
 
 

@@ -347,10 +347,10 @@ def test_in_turn_every_minibatch_is_the_next_agents_own(make, weighting):
 
 def test_raw_bytes_are_those_of_the_samples_drawn():
     task = streamed(sample_bytes=7)
-    assert task.stream_bytes(10, in_turn=False) == [10 * b * 7 for b in RATES]
-    assert task.stream_bytes(10, in_turn=True) == [3 * 3 * 7, 3 * 1 * 7, 2 * 2 * 7, 2 * 3 * 7]
-    assert streamed().stream_bytes(1, in_turn=False) == [b * (8 * FEATURES + 8) for b in RATES]
-    assert classification().stream_bytes(10, in_turn=False) is None
+    assert task.stream_bytes(10, False, 9) == [10 * b * 7 for b in RATES]
+    assert task.stream_bytes(10, True, 9) == [3 * 3 * 7, 3 * 1 * 7, 2 * 2 * 7, 2 * 3 * 7]
+    assert streamed().stream_bytes(1, False, 0) == [b * (8 * FEATURES + 8) for b in RATES]
+    assert classification().stream_bytes(10, False, 9) is None
 
 
 # --- first networks -----------------------------------------------------------------------

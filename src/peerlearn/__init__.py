@@ -1,6 +1,6 @@
 """peerlearn: many agents train one PyTorch network together, talking only to their neighbors."""
 
-from . import algorithms, data, graphs, learners, schedules, tasks
+from . import algorithms, data, graphs, learners, mapping, schedules, tasks
 from .algorithm import Algorithm, Needs
 from .algorithms import (
     CDMSGD,
@@ -26,5 +26,6 @@ __all__ = [
     "CDMSGD", "CDSGD", "DMSGD", "DSGD", "DSGT", "Algorithm", "Centralized", "ConfigurationError",
     "ConsensusADMM", "DiNNO", "Diverged", "DynamicAveraging", "FedAvg", "Isolated",
     "LocalOptimizer", "Lost", "Needs", "PeerlearnError", "PeriodicAveraging", "Run", "Serial",
-    "Task", "algorithms", "data", "graphs", "learners", "schedules", "tasks", "train",
+    "Task", "algorithms", "data", "graphs", "learners", "mapping", "schedules", "tasks",
+    "train",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def require_kinds(task: Any, algorithm: Any) -> None:
 def number_problems(
     rounds: int, evaluate_every: int | None, checkpoint_every: int | None
 ) -> list[str]:
-    given = {
+    given: dict[str, Any] = {
         "rounds": rounds, "evaluate_every": evaluate_every, "checkpoint_every": checkpoint_every,
     }  # fmt: skip
     return [
@@ -171,6 +172,17 @@ def folder_problems(folder: Path | None, resume: bool) -> list[str]:
     if not resume and (folder / record.FILE_NAME).exists():
         return [f"{folder} holds another run; choose another folder, resume that run, or remove it"]
     return []
+
+
+def placed(
+    graph: nx.Graph | GraphSchedule | None, task: BaseTask, rounds: int
+) -> nx.Graph | GraphSchedule | None:
+    """Proximity of agents whose way the task knows beforehand, to be checked as a whole."""
+    if not isinstance(graph, graphs.proximity) or known(graph) or not _whole(rounds, 1):
+        return graph
+    if task.positions(0) is None:
+        return graph
+    return replace(graph, positions=task.positions, window=int(rounds))
 
 
 def known(schedule: GraphSchedule) -> bool:

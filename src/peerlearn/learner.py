@@ -76,6 +76,10 @@ class Learner(ABC):
     def evaluate(self, theta: Tensor) -> dict[str, Tensor]:
         """Measures of each agent's network: name -> (A,). Draws nothing, changes nothing."""
 
+    def snapshot(self, theta: Tensor) -> dict[str, Tensor]:
+        """What is kept of each network at every evaluation, to be drawn: name -> (A, ...)."""
+        return {}
+
     def minimize(self, linear: Tensor, centre: Tensor, weight: Tensor) -> Tensor:
         """argmin over x of loss_i(x) + <linear_i, x> + weight_i ||x - centre_i||^2, exactly.
 

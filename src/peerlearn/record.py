@@ -12,6 +12,9 @@
     of Kamp et al., is the bytes of all messages so far, each counted once; the others are the
     coordinator's own traffic. The seconds are cumulative too: gradient, exchange, evaluation and
     total.
+``{"kind": "graph", "round": k, "parts": [[...], ...]}``
+    from this round on, counted from 0, the graph of agents that move has these parts; before the
+    first such line it has one.
 ``{"kind": "resume", "round": k, ...}``
     the run was taken up again after k rounds.
 ``{"kind": "stop", "round": k, "cause": "...", "reason": "..."}``

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import networkx as nx
 import numpy as np
 import torch
 from torch import Tensor
 
 from . import checkpoint as checkpoints
 from . import record as records
+from . import snapshots
 from .algorithm import flatten, shared, unflatten
 from .errors import Diverged, Lost
 from .learners import Regularized, Timed
@@ -62,6 +64,7 @@ class Session:
         self._longest_s = 0.0  # of a round; known once there was an evaluation in it
         self._keeps = team.tell(setup.out is not None)
         self._saved = -1
+        self._parts: list[list[int]] | None = None  # of the latest graph, where it is watched
 
     def run(self, callback: Callback | None, on_round: Callable[[int], None] | None) -> None:
         """All rounds that are left, or those until the callback asks for the end."""
@@ -102,6 +105,7 @@ class Session:
     def _round(self) -> None:
         self.learner.begin_round(self.state.theta, self.done)
         graph = self.setup.graph_at(self.done, self.inner.positions)
+        self._watch(graph)
         links = self.engine.links(self.done, graph)
         self.state = self.setup.algorithm.round(self.state, self.learner, links)
         buffers = self.inner.buffers
@@ -110,6 +114,15 @@ class Session:
         self.done += 1
         self.team.round = self.done
         self._look_for_faults()
+
+    def _watch(self, graph: nx.Graph | None) -> None:
+        """Tell in the record when the graph falls apart, and when it is whole again."""
+        if graph is None or not self.setup.schedule or not self.setup.schedule.watched:
+            return
+        parts = sorted(sorted(part) for part in nx.connected_components(graph))
+        if parts != (self._parts or [list(range(self._total))]):
+            self._write("graph", round=self.done, parts=parts)
+        self._parts = parts
 
     def _due(self, every: int) -> bool:
         return self.done % every == 0 or self.done == self.setup.rounds
@@ -198,6 +211,7 @@ class Session:
             "seconds": self.team.tell(self.clock.read()),
         }
         self._write("evaluation", **evaluation)
+        self._snapshot()  # before the checkpoint, after which it would not be made again
         self._save()
         asked = bool(callback(evaluation)) if callback is not None else False
         return bool(self.team.share(torch.full_like(self._faults, asked), self._total).any())
@@ -213,7 +227,7 @@ class Session:
         columns = torch.stack([v.cpu().double() for v in own.values()], dim=1)
         measured = dict(zip(own, self.team.share(columns, self._total).T, strict=True))
         gradients = int(measured["gradient_evaluations"][0])
-        self.setup.count_raw_data(self.engine.traffic, gradients)
+        self.setup.count_raw_data(self.engine.traffic, gradients, self.done)
         found = {**measured, **self._consensus(), **self.engine.traffic.agents()}
         return {name: np.asarray(values, float) for name, values in found.items()}
 
@@ -249,6 +263,30 @@ class Session:
             )
             checkpoints.save(path, kept)
         self._saved = self.done
+
+    def _snapshot(self) -> None:
+        """Keep what is drawn of the networks, and once what is drawn behind it."""
+        if not self._keeps:
+            return
+        found = self.team.collect(self.learner.snapshot(self.state.theta), self._total)
+        folder = self.setup.out
+        if folder is not None and found:
+            if self.done == 0 or not snapshots.scene_path(folder).exists():
+                snapshots.save(snapshots.scene_path(folder), self.setup.task.scene(self.setup.seed))
+            snapshots.save(snapshots.path(folder, self.done), found | self._whereabouts())
+
+    def _whereabouts(self) -> dict[str, Tensor]:
+        """Where the agents were in the latest round, and who talked to whom, if that is known."""
+        latest = max(self.done - 1, 0)
+        positions = self.setup.task.positions(latest)
+        if positions is None:
+            return {}
+        graph = self.setup.graph_at(latest, None)
+        edges = [] if graph is None else sorted(graph.edges)
+        return {
+            "positions": torch.from_numpy(np.asarray(positions, float)),
+            "edges": torch.tensor(edges, dtype=torch.int64).reshape(-1, 2),
+        }
 
     def _interrupt(self) -> None:
         self._check_state()
@@ -308,6 +346,7 @@ class Session:
         names = [*self.engine.traffic.state()]
         self.engine.traffic.load(team.deal(parts[2], self._total, names))
         self.clock.resume(told["seconds"])
+        self._parts = next((x["parts"] for x in self.lines[::-1] if x["kind"] == "graph"), None)
         self.done = self._saved = team.round = told["round"]
         if self.done < setup.rounds:
             self._write("resume", round=self.done)

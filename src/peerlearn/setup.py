@@ -24,6 +24,7 @@ from .checks import (
     known,
     name_problems,
     number_problems,
+    placed,
     require_kinds,
     seed_problems,
     stream_problems,
@@ -99,9 +100,11 @@ class Setup:
         )  # fmt: skip
 
     def graph_at(self, round: int, positions: Any) -> nx.Graph | None:
-        return self.schedule.at(round, positions) if self.schedule is not None else None
+        if self.schedule is None or not self.algorithm.communicates:
+            return None
+        return self.schedule.at(round, positions)
 
-    def count_raw_data(self, traffic: Traffic, gradients: int) -> None:
+    def count_raw_data(self, traffic: Traffic, gradients: int, done: int) -> None:
         """Pooling data means that every agent has sent its own: at once, or as a stream brings it.
 
         It went to the coordinator, which is the one that learns.
@@ -109,10 +112,11 @@ class Setup:
         Args:
             traffic: where it is written.
             gradients: how many minibatches of the pooled data have been drawn.
+            done: in so many rounds.
         """
         if not self.algorithm.pools_data:
             return
-        streamed = self.task.stream_bytes(gradients, self.algorithm.in_turn)
+        streamed = self.task.stream_bytes(gradients, self.algorithm.in_turn, done - 1)
         raw = self.task.data_bytes() if streamed is None else streamed
         messages = 1 if streamed is None else gradients // self.learner.turns
         traffic.messages_sent[:], traffic.bytes_sent[:] = messages, raw
@@ -201,6 +205,7 @@ def prepare(
     """
     team = team or Alone()
     require_kinds(task, algorithm)
+    graph = placed(graph, task, rounds)
     problems = [*task.problems(), *number_problems(rounds, evaluate_every, checkpoint_every)]
     problems += seed_problems(seed) + timeout_problems(timeout_s)
     problems += name_problems(engine, dtype, device)

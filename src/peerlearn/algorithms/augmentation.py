@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import index
 
 import torch
 from torch import Tensor
@@ -68,11 +69,15 @@ def augmented(strategy: Strategy, balancing: Balancing) -> list[int]:
     Raises:
         ValueError: none, the same one twice, or one that is not outside.
     """
-    chosen, outside = [int(i) for i in strategy(balancing)], balancing.outside
+    found, outside = strategy(balancing), balancing.outside
+    try:
+        chosen = [index(i) for i in found]
+    except TypeError:
+        chosen = []
     if not chosen or len({*chosen}.intersection(outside)) < len(chosen):
         raise ValueError(
             f"the augmentation strategy {getattr(strategy, '__name__', strategy)!r} added the "
-            f"agents {chosen}, expected at least one of {outside}, each at most once"
+            f"agents {found}, expected a list of at least one of {outside}, each at most once"
         )
     return chosen
 

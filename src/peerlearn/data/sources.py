@@ -339,6 +339,21 @@ def _tensors(title: str, pixels: Bytes, labels: Bytes, classes: int) -> tuple[Te
     return torch.from_numpy(inputs), torch.from_numpy(labels.astype(np.int64))
 
 
+def local(name: str, title: str) -> Path:
+    """A file or folder below PEERLEARN_DATA that the library cannot fetch itself.
+
+    Raises:
+        MissingData: it is not there.
+    """
+    for folder in _folders(()):
+        if (folder / name).exists():
+            return folder / name
+    raise MissingData(
+        f"{title} is not on this machine: give its path, or set {VARIABLE} to a folder that holds "
+        f"{name}"
+    )
+
+
 def _folders(own: tuple[str, ...]) -> Iterator[Path]:
     """The dataset's own folders below PEERLEARN_DATA, then that folder itself."""
     if not (named := os.environ.get(VARIABLE)):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -37,7 +37,13 @@ class Stream(ABC):
         agents: how many agents draw from it.
         drift: in which rounds the concept changes.
         sample_bytes: the size of one raw sample.
+
+    Attributes:
+        prequential: whether what agents suffer on samples before they learn from them is counted;
+            it means little where samples come again.
     """
+
+    prequential: ClassVar[bool] = True
 
     def __init__(self, agents: int, drift: Drift, sample_bytes: int) -> None:
         require_count("agents", agents)
@@ -64,6 +70,14 @@ class Stream(ABC):
     def test(self, seed: int, round: int) -> Batch | None:
         """What networks are evaluated on while the round's concept holds, if there is such."""
         return None
+
+    def positions(self, round: int) -> NDArray[np.float64] | None:
+        """(agents, dimensions) where they are in a round, if they are somewhere."""
+        return None
+
+    def raw_bytes(self, agent: int, samples: int, round: int) -> int:
+        """The size of what an agent has gathered when it has drawn so many samples by a round."""
+        return samples * self.sample_bytes
 
     def concept(self, seed: int, round: int) -> int:
         return self.drift.concept(seed, round)
@@ -342,6 +356,7 @@ class interleaved(Stream):
 
     def __init__(self, stream: Stream, rates: Sequence[int]) -> None:
         super().__init__(1, stream.drift, stream.sample_bytes)
+        self.prequential = stream.prequential  # type: ignore[misc]
         self.stream, self.rates = stream, np.array(rates, np.int64)
         self.starts = np.cumsum([0, *self.rates])
 

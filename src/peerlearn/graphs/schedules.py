@@ -14,11 +14,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import networkx as nx
 import numpy as np
+from scipy.spatial.distance import cdist
 
+from ..errors import ConfigurationError
 from .checks import check_options, choose, listed, positive, probability, undirected, whole
 from .random_families import near
 from .topologies import from_networkx
@@ -30,10 +32,13 @@ class GraphSchedule(ABC):
     Attributes:
         agents: how many there are, in every round.
         window: rounds over which the union of the graphs must be connected.
+        watched: whether a record tells in which rounds the graph falls apart; there is no use in
+            it where that is the schedule's nature.
     """
 
     agents: int
     window: int
+    watched: ClassVar[bool] = False
 
     @abstractmethod
     def at(self, round: int, positions: Any = None) -> nx.Graph:
@@ -185,20 +190,29 @@ def _pairs(agents: int, hop: int, first: int) -> nx.Graph:
 class proximity(GraphSchedule):
     """An edge where two agents are within a radius of each other.
 
+    Agents that move may fall apart into groups for a while. They go on within their groups, each
+    with the neighbors that it has; or the run stops. The record tells in which rounds it happened.
+
     Args:
         agents: how many there are.
         radius: largest distance of two neighbors, in the unit of the positions.
         positions: round -> (agents, dimensions); where it is not given, the positions of each
-            round are handed to `at`.
-        window: rounds over which the union must be connected, where the positions are known.
+            round are the task's.
+        window: rounds over which the union must be connected, where the positions are known; the
+            whole run where they are the task's.
+        apart: what to do in a round whose graph falls apart: "continue" or "stop" with an error.
     """
+
+    watched: ClassVar[bool] = True
 
     agents: int
     radius: float
     positions: Callable[[int], Any] | None = None
     window: int = 1
+    apart: Literal["continue", "stop"] = "continue"
 
     def __post_init__(self) -> None:
+        choose("what to do in a graph that fell apart,", str(self.apart), APART)
         whole("proximity", "agents", self.agents, 1)
         whole("proximity", "window", self.window, 1)
         positive("proximity", "radius", self.radius)
@@ -217,7 +231,23 @@ class proximity(GraphSchedule):
                 f"the positions in round {round} have shape {array.shape}, expected "
                 f"({self.agents}, dimensions) finite numbers"
             )
-        return near(array, self.radius)
+        graph = _within(array, self.radius)
+        if self.apart == "stop" and not nx.is_connected(graph):
+            raise ConfigurationError([
+                f"in round {round} the graph falls into {_parts(graph)}, which is not allowed with "
+                "apart='stop'; widen the radius, or let the agents go on with apart='continue'"
+            ])  # fmt: skip
+        return graph
+
+
+def _within(positions: np.ndarray, radius: float) -> nx.Graph:
+    """`near`; the same graph for the same neighbors, so that engines prepare it once."""
+    return _graph_among(len(positions), tuple(near(positions, radius).edges))
+
+
+@lru_cache(maxsize=64)
+def _graph_among(agents: int, edges: tuple[tuple[int, int], ...]) -> nx.Graph:
+    return _graph_of(agents, edges)
 
 
 @dataclass(frozen=True)
@@ -248,6 +278,8 @@ class function(GraphSchedule):
             )
         return graph
 
+
+APART = ("continue", "stop")
 
 SCHEDULES: dict[str, Callable[..., GraphSchedule]] = {
     "static": static,
@@ -300,6 +332,12 @@ def problems(graph: nx.Graph | GraphSchedule) -> list[str]:
         return [str(error)]
     if nx.is_connected(union):
         return []
+    if isinstance(schedule, proximity):
+        return [
+            f"with a radius of {schedule.radius:g} the graphs of rounds 0 to {schedule.window - 1} "
+            f"together fall into {_parts(union)}, which never come nearer to each other than "
+            f"{_nearest_pass(schedule, union):.3g}; widen the radius"
+        ]
     if schedule.window == 1:
         return [f"the graph falls into {_parts(union)}; add edges between them"]
     return [
@@ -311,11 +349,23 @@ def problems(graph: nx.Graph | GraphSchedule) -> list[str]:
 def _union(schedule: GraphSchedule) -> nx.Graph:
     """All edges of the first rounds, until they connect everybody or the window ends."""
     union = nx.empty_graph(schedule.agents)
+    strict = getattr(schedule, "apart", "continue") == "stop"  # then every round must be looked at
     for round in range(schedule.window):
         union.add_edges_from(schedule.at(round).edges)
-        if nx.is_connected(union):
+        if nx.is_connected(union) and not strict:
             break
     return union
+
+
+def _nearest_pass(schedule: proximity, union: nx.Graph) -> float:
+    """How near agents of different parts of the union come, at the nearest."""
+    part = np.empty(schedule.agents, int)
+    for number, members in enumerate(nx.connected_components(union)):
+        part[list(members)] = number
+    strangers = part[:, None] != part
+    assert schedule.positions is not None
+    found = (np.asarray(schedule.positions(k), float) for k in range(schedule.window))
+    return min(float(cdist(p, p)[strangers].min()) for p in found)
 
 
 def _parts(graph: nx.Graph, most: int = 4) -> str:

@@ -69,13 +69,21 @@ class Judge:
             name: torch.tensor([j[name] for j in judged], dtype=torch.float64) for name in judged[0]
         }
 
+    @torch.no_grad()
+    def snapshot(self, theta: Tensor) -> dict[str, Tensor]:
+        """name -> (A, ...) what the task keeps of each network, to be drawn."""
+        kept = []
+        for row in range(len(theta)):
+            self._point(theta[row], row)
+            kept.append(self._task.snapshot(self._module))
+        return {name: torch.stack([k[name] for k in kept]) for name in kept[0]}
+
     def _one(self, row: int, theta: Tensor) -> dict[str, float]:
         self._point(theta, row)
         with preserved(self._samples.device):
             self._seed_for(self._agents[row])
             measured = self._measure(self._tests[row])
-            if self._task.evaluate is not None:
-                measured.update(self._task.evaluate(self._module))
+            measured |= self._task.judge(self._module, self._agents[row])
             own = self._measure(self._training_batches(row))
         return measured | {f"train_{name}": value for name, value in own.items()}
 

@@ -58,7 +58,7 @@ class SupervisedLearner(Learner):
         self._scale = self._weights()
         self._loss = _training_loss(task)
         self._suffered: Suffered | None = None
-        if task.stream is not None:
+        if task.stream is not None and task.stream.prequential:
             same = self._loss is task.loss
             self._suffered = Suffered(task, len(self.agents), same, device)
         self._observed = self._suffered.observed if self._suffered else ()
@@ -263,6 +263,9 @@ class SupervisedLearner(Learner):
         """
         return self._judge.evaluate(theta)
 
+    def snapshot(self, theta: Tensor) -> dict[str, Tensor]:
+        return self._judge.snapshot(theta)
+
     @property
     def buffers(self) -> Tensor | None:
         if self._buffers is None or self._task.buffers == "local":
@@ -306,8 +309,10 @@ class SupervisedLearner(Learner):
         held = {"evaluations": self._evaluations.clone(), **self._minibatches.state()}
         if self._buffers is not None:
             held |= self._buffers.state()
-        if isinstance(self._samples, Streamed) and self._suffered is not None:
-            held |= self._suffered.state() | {"round": torch.tensor(self._samples.round)}
+        if self._suffered is not None:
+            held |= self._suffered.state()
+        if isinstance(self._samples, Streamed):
+            held["round"] = torch.tensor(self._samples.round)
         held["vmapped"] = torch.tensor(isinstance(self._way, VmapGradient))
         return held
 
@@ -316,8 +321,9 @@ class SupervisedLearner(Learner):
         self._minibatches.load(dict(state))
         if self._buffers is not None:
             self._buffers.load(dict(state))
-        if isinstance(self._samples, Streamed) and self._suffered is not None:
+        if self._suffered is not None:
             self._suffered.load(dict(state))
+        if isinstance(self._samples, Streamed):
             self._samples.round = int(state["round"])
         self._way = self._vmapped() if bool(state["vmapped"]) else self._loop
         self.note = f"{self._way.name}: as before the run was resumed"

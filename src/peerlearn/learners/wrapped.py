@@ -42,6 +42,9 @@ class Wrapped(Learner):
     def evaluate(self, theta: Tensor) -> dict[str, Tensor]:
         return self.inner.evaluate(theta)
 
+    def snapshot(self, theta: Tensor) -> dict[str, Tensor]:
+        return self.inner.snapshot(theta)
+
     def minimize(self, linear: Tensor, centre: Tensor, weight: Tensor) -> Tensor:
         return self.inner.minimize(linear, centre, weight)
 

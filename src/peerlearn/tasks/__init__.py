@@ -7,6 +7,7 @@ from collections.abc import Callable
 from .base import BaseTask
 from .drift import digits_stream, graphical, image_stream, mnist_stream
 from .images import accuracy, cifar10, cifar100, digits, fashion_mnist, images, mnist
+from .mapping import mapping
 from .quadratic import QuadraticTask, quadratic
 from .supervised import Task
 
@@ -14,17 +15,18 @@ _IMAGES = (digits, mnist, fashion_mnist, cifar10, cifar100)
 _STREAMS = (digits_stream, mnist_stream)
 
 TASKS: dict[str, Callable[..., BaseTask]] = {
-    t.__name__: t for t in (*_IMAGES, *_STREAMS, graphical, quadratic)
+    t.__name__: t for t in (*_IMAGES, *_STREAMS, graphical, mapping, quadratic)
 }
 # Which functions take the further options that a task hands on.
 OPTIONS: dict[str, tuple[Callable[..., BaseTask], ...]] = {
     **{t.__name__: (images, Task) for t in _IMAGES},
     **{t.__name__: (image_stream, Task) for t in _STREAMS},
     "graphical": (Task,),
+    "mapping": (Task,),
 }
 
 __all__ = [
     "OPTIONS", "TASKS", "BaseTask", "QuadraticTask", "Task", "accuracy", "cifar10", "cifar100",
-    "digits", "digits_stream", "fashion_mnist", "graphical", "image_stream", "images", "mnist",
-    "mnist_stream", "quadratic",
+    "digits", "digits_stream", "fashion_mnist", "graphical", "image_stream", "images", "mapping",
+    "mnist", "mnist_stream", "quadratic",
 ]  # fmt: skip

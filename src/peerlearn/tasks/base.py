@@ -6,7 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from ..learner import Learner
 
@@ -44,8 +47,19 @@ class BaseTask(ABC):
         """The rounds in which the distribution of a stream changes; none for fixed data."""
         return []
 
-    def stream_bytes(self, gradients: int, in_turn: bool) -> list[int] | None:
-        """Each agent's raw data in so many minibatches of the pooled task; None for fixed data."""
+    def positions(self, round: int) -> NDArray[np.float64] | None:
+        """(agents, dimensions) where they are in a round, if that is known before training."""
+        return None
+
+    def scene(self, seed: int) -> dict[str, Tensor]:
+        """What pictures of the run show behind its snapshots; written once."""
+        return {}
+
+    def stream_bytes(self, gradients: int, in_turn: bool, round: int) -> list[int] | None:
+        """Each agent's raw data in so many minibatches of the pooled task; None for fixed data.
+
+        The round is the one that has just ended.
+        """
         return None
 
     def stream_problems(self, gradients: int, rounds: int) -> list[str]:

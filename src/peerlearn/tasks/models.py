@@ -73,4 +73,34 @@ def mcmahan_cnn(channels: int = 1, size: int = 28, classes: int = 10) -> nn.Sequ
     )  # fmt: skip
 
 
+class Sine(nn.Module):
+    """sin(scale (W x + b)), W uniform in +-sqrt(6 / outputs), b as of `torch.nn.Linear`."""
+
+    def __init__(self, inputs: int, outputs: int, scale: float) -> None:
+        super().__init__()
+        self.linear, self.scale = nn.Linear(inputs, outputs), scale
+        bound = (6 / outputs) ** 0.5
+        nn.init.uniform_(self.linear.weight, -bound, bound)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sin(self.scale * self.linear(x))
+
+
+def map_network(
+    features: int = 256, hidden: tuple[int, ...] = (64, 64, 64), scale: float = 0.05
+) -> nn.Sequential:
+    """DiNNO's map: places (B, 2) -> the probabilities (B,) of a wall there; 25,601 parameters.
+
+    Args:
+        features: width of the sine layer.
+        hidden: widths of the ReLU layers after it.
+        scale: of the sine layer: its waves are at least 2 pi / (scale sqrt(12 / features)) long.
+    """
+    widths = (features, *hidden)
+    layers: list[nn.Module] = [Sine(2, features, scale)]
+    for before, after in itertools.pairwise(widths):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(widths[-1], 1), nn.Sigmoid(), nn.Flatten(0))
+
+
 MODELS = {"mlp": mlp, "dinno_cnn": dinno_cnn, "vgg_small": vgg_small, "mcmahan_cnn": mcmahan_cnn}

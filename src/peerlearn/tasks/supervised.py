@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, Dataset, TensorDataset
 
@@ -205,22 +207,30 @@ class Task(BaseTask):
             return [length(d) * self.sample_bytes for d in self.datasets]
         return [_bytes(loaded(d, agent)) for agent, d in enumerate(self.datasets)]
 
-    @property
-    def bytes_of_sample(self) -> int:
-        """The size of a raw sample of the stream."""
-        assert self.stream is not None
-        return self.stream.sample_bytes if self.sample_bytes is None else self.sample_bytes
-
     def drifts(self, seed: int, rounds: int) -> list[int]:
         return [] if self.stream is None else self.stream.drifts(seed, rounds)
 
-    def stream_bytes(self, gradients: int, in_turn: bool) -> list[int] | None:
+    def positions(self, round: int) -> NDArray[np.float64] | None:
+        return None if self.stream is None else self.stream.positions(round)
+
+    def judge(self, module: nn.Module, agent: int) -> Mapping[str, float]:
+        """Further measures of an agent's network, in evaluation mode."""
+        return {} if self.evaluate is None else self.evaluate(module)
+
+    def snapshot(self, module: nn.Module) -> dict[str, Tensor]:
+        """What is kept of a network at every evaluation, to be drawn: small, on the CPU."""
+        return {}
+
+    def stream_bytes(self, gradients: int, in_turn: bool, round: int) -> list[int] | None:
         if self.stream is None:
             return None
         each = [gradients] * self.agents
         if in_turn:
             each = [-(-(gradients - a) // self.agents) for a in range(self.agents)]
-        return [n * b * self.bytes_of_sample for n, b in zip(each, self.sizes(), strict=True)]
+        drawn = [n * b for n, b in zip(each, self.sizes(), strict=True)]
+        if self.sample_bytes is not None:
+            return [n * self.sample_bytes for n in drawn]
+        return [self.stream.raw_bytes(agent, n, round) for agent, n in enumerate(drawn)]
 
     def stream_problems(self, gradients: int, rounds: int) -> list[str]:
         return checks.supply_problems(self, gradients, rounds)

@@ -1,0 +1,313 @@
+"""Agents that map a building together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import torch
+
+import peerlearn as pl
+from peerlearn import record, snapshots
+from peerlearn.mapping import World
+from peerlearn.tasks import mapping
+from peerlearn.tasks.models import map_network
+
+SMALL = {
+    "agents": 3, "width_m": 10.0, "height_m": 8.0, "scans": 60, "window": 20, "validation": 4,
+    "beams": 8, "samples": 6, "features": 16, "hidden": [8], "batch_size": 20, "gradients": "loop",
+}  # fmt: skip
+NEAR = pl.graphs.proximity(3, 6.0)
+
+
+def room(side=100, wall=10):
+    """A square room in a square, five centimetres a pixel."""
+    walls = np.ones((side, side), bool)
+    walls[wall:-wall, wall:-wall] = False
+    return World(walls, 0.05)
+
+
+def circles(radii=(0.8, 1.0, 1.2)):
+    angles = np.linspace(0, 2 * math.pi, 9)[:-1]
+    return [r * np.stack([np.cos(angles), np.sin(angles)], axis=1) for r in radii]
+
+
+def in_room(**options):
+    return mapping(**{**SMALL, "plan": room(), "waypoints": circles(), **options})
+
+
+def train(task=None, algorithm=None, rounds=6, graph=NEAR, **options):
+    algorithm = algorithm or pl.DSGT(lr=0.1)
+    return pl.train(
+        task or mapping(**SMALL), algorithm, graph if algorithm.communicates else None,
+        rounds=rounds, evaluate_every=3, device="cpu", **options,
+    )  # fmt: skip
+
+
+# --- the network ------------------------------------------------------------------------------
+
+
+def test_the_published_network():
+    network = map_network()
+    assert sum(p.numel() for p in network.parameters()) == 25_601
+    first = network[0].linear.weight
+    assert 0.14 < first.abs().max() <= (6 / 256) ** 0.5
+    places = torch.randn(5, 2) * 800
+    by_hand = torch.sin(0.05 * (places @ first.T + network[0].linear.bias))
+    torch.testing.assert_close(network[0](places), by_hand)
+    assert network(places).shape == (5,)
+    assert ((network(places) > 0) & (network(places) < 1)).all()
+
+
+# --- what is learned from, and judged ---------------------------------------------------------
+
+
+def test_points_of_a_room_lie_in_it_and_walls_at_its_border():
+    """The room reaches from -2 to 2 metres."""
+    stream = in_room().stream
+    places, walls = stream.take(0, np.arange(3), np.zeros(3, int), 500, 4)
+    reach = places.abs().amax(dim=-1)
+    assert (reach[walls > 0] - 2).abs().max() < 1e-5
+    assert reach.max() < 2 + 1e-5
+    assert (reach[walls == 0] < 2 - 1e-3).all()
+
+
+def test_maps_of_a_room_are_judged_by_hand():
+    """In cells of 10 cm the room is 40 x 40 cells; walls are judged up to two cells deep."""
+    task = in_room(cell_m=0.1, beams=90)
+    walls, known = task.ground.wall, task.ground.known
+    assert walls.shape == (50, 50)
+    assert int((~walls).sum()) == 1600
+    assert int(known.sum()) == 44**2
+    assert not (task.unseen & ~walls).any(), "from the middle of a room all of it is seen"
+
+    class Square(torch.nn.Module):
+        """A wall where a coordinate is beyond 1.9: one ring of free cells too many."""
+
+        def __init__(self):
+            super().__init__()
+            self.border = torch.nn.Parameter(torch.tensor(1.9))
+
+        def forward(self, places):
+            return (places.abs().amax(dim=-1) > self.border).to(places.dtype)
+
+    found = task.judge(Square(), 0)
+    ring, wall = 40**2 - 38**2, 44**2 - 40**2
+    assert found["wall_recall"] == 1
+    assert found["wall_precision"] == pytest.approx(wall / (wall + ring))
+    assert found["wall_iou"] == pytest.approx(wall / (wall + ring))
+
+
+def test_unseen_is_what_other_rooms_hide():
+    """Two rooms without a door: who drives in one never sees the other."""
+    walls = np.ones((60, 120), bool)
+    walls[10:50, 10:55] = walls[10:50, 65:110] = False
+    left, right = (
+        [[x + 0.3, 0.3], [x - 0.3, 0.3], [x - 0.3, -0.3], [x + 0.3, -0.3]] for x in (-1.4, 1.4)
+    )
+    task = in_room(
+        plan=World(walls, 0.05), waypoints=[np.array(w) for w in (left, right, left)],
+        validation=2, beams=60, cell_m=0.1,
+    )  # fmt: skip
+    columns = task.unseen & ~task.ground.wall
+    assert not columns[0, :, :30].any()
+    assert columns[0, 10:20, 35:50].all()
+    assert not columns[1, :, 30:].any()
+    assert columns[1, 10:20, 10:25].all()
+
+
+# --- training ---------------------------------------------------------------------------------
+
+
+def test_a_team_learns_a_room():
+    task = in_room(beams=20, samples=10, batch_size=100, features=32, scale=8.0)
+    run = train(task, pl.DSGT(lr=0.3), rounds=300)
+    assert run.history["loss"][0].mean() > 0.5
+    assert run.final["loss"].mean() < 0.25
+    assert run.final["consensus_error"].max() < 0.1
+
+
+@dataclass(frozen=True)
+class Watched(pl.graphs.proximity):
+    """Keeps the edges of every graph that is asked for."""
+
+    edges: list = field(default_factory=list)
+
+    def at(self, round, positions=None):
+        graph = super().at(round, positions)
+        self.edges.append(sorted(graph.edges))
+        return graph
+
+
+def test_every_method_sees_the_same_drive():
+    """Whatever a method draws, where its agents are in a round does not change."""
+    seen = []
+    for algorithm in (pl.DSGD(), pl.DiNNO(local_steps=3)):
+        task, edges = mapping(**SMALL), []
+        graph = Watched(3, 3.0, task.positions, window=100, edges=edges)
+        train(task, algorithm, rounds=40, graph=graph)
+        seen.append(edges[-40:])
+    assert seen[0] == seen[1]
+    assert len(set(map(str, seen[0]))) > 1, "a graph that never changes tells little"
+
+
+def test_a_run_keeps_maps_and_what_is_behind_them(tmp_path):
+    task = in_room()
+    run = train(task, out=tmp_path)
+    assert snapshots.rounds(tmp_path) == [0, 3, 6]
+    scene, last = snapshots.scene(tmp_path), snapshots.load(tmp_path, 6)
+    assert torch.equal(scene["wall"], torch.from_numpy(task.ground.wall))
+    assert scene["ways"].shape == (3, 60, 2)
+    assert last["map"].shape == (3, *task.ground.wall.shape)
+    assert last["map"].dtype == torch.uint8
+    places = torch.from_numpy(task.ground.places).float()
+    with torch.no_grad():
+        by_hand = run.model(1)(places.flatten(0, 1)).view(places.shape[:2])
+    assert (last["map"][1] - 255 * by_hand).abs().max() < 0.51
+    assert np.array_equal(last["positions"], task.positions(5))
+    assert last["edges"].tolist() == [[0, 1], [0, 2], [1, 2]]
+
+
+@pytest.mark.parametrize(
+    "algorithm", [pl.DSGT(lr=0.1), pl.Centralized(lr=0.1)], ids=lambda a: a.name
+)
+def test_a_run_that_is_resumed_ends_alike(algorithm, tmp_path):
+    whole = train(algorithm=algorithm)
+
+    def stop(evaluation):
+        return evaluation["round"] == 3
+
+    train(algorithm=algorithm, out=tmp_path, callback=stop)
+    resumed = train(algorithm=algorithm, out=tmp_path, resume=True)
+    assert torch.equal(whole.theta, resumed.theta)
+    assert record.read(tmp_path).final["wall_iou"].tolist() == whole.final["wall_iou"].tolist()
+
+
+def test_centralized_training_counts_each_point_once():
+    task = mapping(**SMALL)
+    run = train(task, pl.Centralized(lr=0.1), rounds=6)
+    made = task.stream.made(5)
+    assert run.final["bytes_sent"].tolist() == [9 * 6 * 8 * n for n in made]
+
+
+def test_the_centre_is_judged_on_what_each_agent_did_not_see():
+    task = mapping(**SMALL)
+    centre = task.pooled()
+    network = map_network(16, (8,), 1.0)
+    each = [task.judge(network, a)["wall_iou_unseen"] for a in range(3)]
+    assert centre.judge(network, 0)["wall_iou_unseen"] == pytest.approx(np.mean(each))
+
+
+# --- what can be wrong ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"waypoints": circles()[:2]}, "waypoints for 2 agents, expected 3"),
+        (
+            {"waypoints": circles((0.8, 1.0, 2.2))},
+            r"inside a wall.* agent 2's waypoint 0 at \(2.20, 0.00\)",
+        ),
+        ({"window": 61}, "window is 61 scans, but agent 0 makes only 60"),
+        ({"agents": 0}, "agents is 0, expected a whole number"),
+        ({"samples": 0}, "samples is 0"),
+        ({"validation": 0}, "validation is 0"),
+        ({"plan": "missing.png"}, "missing.png"),
+        ({"log": "missing.log"}, "got a log and plan"),
+        ({"waypoints": "nowhere"}, "nowhere is no folder with files of waypoints"),
+        ({"scans": 1}, "scans is 1, expected a whole number of at least 2"),
+        ({"features": 0}, "features is 0"),
+        ({"hidden": [4, 0]}, "each of hidden is 0"),
+        ({"scale": math.nan}, "scale is nan"),
+        ({"cell_m": 0}, "cell_m is 0, expected a positive"),
+        ({"cell_m": 1e-4}, "expected at most 4,000,000; take larger cells"),
+    ],
+)
+def test_bad_input_is_said(options, complaint):
+    with pytest.raises((ValueError, OSError), match=complaint):
+        in_room(**options)
+
+
+def table(path, scans):
+    """A csv log of scans at (k / 10, 0) with four beams."""
+    lines = ["x,y,heading,time,-90,0,90,180"]
+    lines += [f"{k / 10},0,0,{k},{','.join(map(str, s))}" for k, s in enumerate(scans)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def of_log(path, **options):
+    own = {"agents": 2, "window": None, "samples": 4, "every": 3, "features": 8, "hidden": [4]}
+    return mapping(**{**own, "log": path, **options})
+
+
+def test_a_log_is_divided_and_a_part_of_it_held_out(tmp_path):
+    log = table(tmp_path / "log.csv", [[1.0, 2.0 + k / 10, 1.0, ""] for k in range(30)])
+    task = of_log(log, range_m=2.95)
+    assert task.stream.describe()["scans"] == [10, 10]
+    assert not task.stream.closed
+    assert len(task.test[0]) == 10 * 3 * 4
+    assert task.test[1].sum() < 30, "what is beyond the range is no wall"
+    run = train(task, rounds=30, graph=pl.graphs.proximity(2, 3.0))
+    assert run.final["loss"].mean() < run.history["loss"][0].mean()
+
+
+def test_without_a_range_what_hits_nothing_tells_nothing(tmp_path):
+    log = table(tmp_path / "log.csv", [[1.0, "inf", 1.0, 2.0 + k] for k in range(9)])
+    assert len(of_log(log).test[0]) == 3 * 3 * 4
+    assert len(of_log(log, range_m=20.0).test[0]) == 3 * 4 * 4
+
+
+def test_scans_that_see_nothing_are_left_out(tmp_path):
+    log = table(
+        tmp_path / "log.csv", [[0, 0, 0, 0] if 3 < k < 9 else [1, 2, 3, 4] for k in range(14)]
+    )
+    assert of_log(log).stream.describe()["scans"] == [3, 3]
+
+
+def test_broken_lines_of_a_log_are_told(tmp_path):
+    log = table(tmp_path / "log.csv", [[1, 2, 3, 4 + k] for k in range(9)])
+    log.write_text(log.read_text() + "1,2,oops\n")
+    with pytest.warns(UserWarning, match="11"):
+        of_log(log)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"plan": room()}, "got a log and plan"),
+        ({"waypoints": circles()}, "got a log and waypoints"),
+        ({"every": 1}, "every is 1, expected a whole number of at least 2"),
+        ({"agents": 40}, "40"),
+        ({"range_m": 0.5}, "no beams that hit anything"),
+    ],
+)
+def test_bad_input_with_a_log_is_said(options, complaint, tmp_path):
+    log = table(tmp_path / "log.csv", [[1, 2, 3, 4 + k] for k in range(9)])
+    with pytest.raises(ValueError, match=complaint):
+        of_log(log, **options)
+
+
+def test_a_log_that_is_not_there_is_said():
+    with pytest.raises(ValueError, match=r"missing\.log"):
+        of_log("missing.log")
+
+
+def test_files_of_waypoints_are_taken_in_their_natural_order(tmp_path):
+    for number, ways in zip((2, 10, 1), circles(), strict=True):
+        np.save(tmp_path / f"{number}.npy", ways)
+    first = in_room(waypoints=tmp_path).stream.poses
+    radii = [float(np.hypot(*p[0, :2])) for p in first]
+    assert radii == pytest.approx([1.2, 0.8, 1.0], abs=0.01)
+
+
+def test_another_grid_is_another_configuration():
+    assert in_room(cell_m=0.1).describe() != in_room(cell_m=0.2).describe()
+
+
+def test_agents_that_never_meet_are_refused():
+    with pytest.raises(pl.ConfigurationError, match="never come nearer to each other than"):
+        train(in_room(), graph=pl.graphs.proximity(3, 0.01))
