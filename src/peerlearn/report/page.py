@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..record import EXPERIMENT_FILE, Record, read_all
-from . import style
+from . import maps, style
 from .figures import draw
 from .measures import is_coordinated, main_measure, outcome, rises, talks
 from .table import (
@@ -40,7 +40,7 @@ NAMED = 5  # algorithms in the sentence at the top; the table has them all
 
 
 def build(folder: str | Path, out: str | Path | None = None) -> Path:
-    """Write ``report.html`` and ``figures/*.png`` and ``*.svg`` about all runs below ``folder``.
+    """Write ``report.html`` and ``figures/*`` (PNG, SVG, GIF) about all runs below ``folder``.
 
     Args:
         folder: where the runs lie, at any depth.
@@ -54,8 +54,12 @@ def build(folder: str | Path, out: str | Path | None = None) -> Path:
     """
     records = read_all(folder)
     out = Path(folder if out is None else out)
-    figures = [(d, Markup(style.save(d, out / "figures"))) for d in draw(records)]
-    page = _template().render(figures=figures, **_content(records, Path(folder)))
+    drawings = [*draw(records), *maps.draw(records)]
+    pictures = {
+        "figures": [(d, Markup(style.save(d, out / "figures"))) for d in drawings],
+        "animations": [(a, a.save(out / "figures")) for a in maps.animate(records)],
+    }
+    page = _template().render(**pictures, **_content(records, Path(folder)))
     path = out / PAGE
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")

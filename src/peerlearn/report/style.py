@@ -52,12 +52,16 @@ STYLE: dict[str, Any] = {
 
 
 class Drawing(NamedTuple):
-    """A figure with its name (of the file), its title and what is seen on it, in words."""
+    """A figure with its name (of the file), its title and what is seen on it, in words.
+
+    One that is wide takes the whole width of a page.
+    """
 
     name: str
     figure: Figure
     title: str
     caption: str
+    wide: bool = False
 
 
 @contextmanager

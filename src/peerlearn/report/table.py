@@ -217,7 +217,12 @@ def grouped(records: Sequence[Record]) -> dict[str, list[Record]]:
 def graph_names(records: Iterable[Record]) -> list[str]:
     """The names of the graphs of these runs, each once."""
     graphs = [graph for graph in map(graph_of, records) if graph]
-    return list(dict.fromkeys(words(g["name"]) or "unnamed" for g in graphs))
+    return list(dict.fromkeys(words(g["name"] or _kind(g)) or "unnamed" for g in graphs))
+
+
+def _kind(graph: dict[str, Any]) -> str:
+    """The kind of a schedule that begins with no graph."""
+    return str(graph.get("schedule") or "").partition("(")[0]
 
 
 def graph_of(record: Record) -> dict[str, Any] | None:

@@ -22,6 +22,7 @@ from .averaging_mnist import (
     Optimizers,
 )
 from .base import Planned, Reproduction, diverged
+from .dinno_mapping import DinnoMapping
 from .dinno_mnist import DinnoMnist
 from .dinno_scaling import DinnoScaling
 from .dmsgd_mnist import DmsgdMnist
@@ -31,6 +32,7 @@ REPRODUCTIONS: dict[str, Reproduction] = {
     for r in (
         DinnoMnist(),
         DinnoScaling(),
+        DinnoMapping(),
         DmsgdMnist(),
         Figure1(),
         Figure2(),

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from ..record import Record
 from ..report.figures import curve, how_to_read, line_and_band
+from ..report.measures import is_share
 from ..report.style import Drawing, color, percent, save, styled
 from ..report.table import words
 from .base import diverged, lasting
@@ -32,8 +33,10 @@ def panels(
         figure, axes = _grid(len(contents), columns)
         handles: dict[str, Artist] = {}
         for place, (name, panel) in zip(axes, contents.items(), strict=False):
-            place.set(title=name, xlabel="round", ylim=(0, 1))
-            place.yaxis.set_major_formatter(percent())
+            place.set(title=name, xlabel="round")
+            if is_share(measure):
+                place.set_ylim(0, 1)
+                place.yaxis.set_major_formatter(percent())
             for label, runs in panel.items():
                 if any(len(r.rounds) for r in runs):
                     handles[label] = _draw(place, labels.index(label), runs, measure)
