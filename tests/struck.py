@@ -47,7 +47,10 @@ KILL_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 METHODS: dict[str, pl.Algorithm] = {
     "dsgt": pl.DSGT(),
     "dinno": pl.DiNNO(optimizer="sgd", lr=0.05),
-    "dynamic": pl.DynamicAveraging(delta=0.0001, period=2, optimizer="adam", lr=0.01),
+    # with moments, but not Adam, which divides by them and so makes rounding grow by itself
+    "dynamic": pl.DynamicAveraging(
+        delta=0.0001, period=2, optimizer="sgd", options={"momentum": 0.9}, lr=0.02
+    ),
 }
 
 

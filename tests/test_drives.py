@@ -138,7 +138,7 @@ def test_bad_settings_are_said(options, complaint):
 def task(stream):
     return pl.Task(
         model=lambda: torch.nn.Sequential(torch.nn.Linear(2, 1), torch.nn.Flatten(0)),
-        loss=torch.nn.functional.mse_loss, data=stream, batch_size=4,
+        loss=torch.nn.functional.mse_loss, data=stream, batch_size=4, gradients="loop",
     )  # fmt: skip
 
 
