@@ -272,7 +272,7 @@ class Session:
         folder = self.setup.out
         if folder is not None and found:
             if self.done == 0 or not snapshots.scene_path(folder).exists():
-                snapshots.save(snapshots.scene_path(folder), self.setup.task.scene(self.setup.seed))
+                snapshots.save(snapshots.scene_path(folder), self.setup.task.scene())
             snapshots.save(snapshots.path(folder, self.done), found | self._whereabouts())
 
     def _whereabouts(self) -> dict[str, Tensor]:

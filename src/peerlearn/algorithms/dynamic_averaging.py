@@ -158,8 +158,10 @@ class Members:
         self._theta, self._reference, self._links = theta, reference, links
         self._away, self._count = torch.zeros_like(reference), 0
         self._add(links.coordinator.receive(theta, violators))
-        self._outside = dict.fromkeys(i for i in range(links.total) if i not in {*violators})
+        self._outside = dict.fromkeys(range(links.total))
         self._chosen: list[int] = []
+        for i in violators:
+            del self._outside[i]
 
     @property
     def numbers(self) -> list[int]:

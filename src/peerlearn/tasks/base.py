@@ -51,7 +51,7 @@ class BaseTask(ABC):
         """(agents, dimensions) where they are in a round, if that is known before training."""
         return None
 
-    def scene(self, seed: int) -> dict[str, Tensor]:
+    def scene(self) -> dict[str, Tensor]:
         """What pictures of the run show behind its snapshots; written once."""
         return {}
 

@@ -81,7 +81,7 @@ class MappingTask(Task):
         """The map (H, W) in 256 shades."""
         return {"map": torch.from_numpy(np.rint(255 * self._map(module)).astype(np.uint8))}
 
-    def scene(self, seed: int) -> dict[str, Tensor]:
+    def scene(self) -> dict[str, Tensor]:
         return dict(self.backdrop)
 
     def pooled(self, in_turn: bool = False) -> Task:
