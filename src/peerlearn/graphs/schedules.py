@@ -34,11 +34,13 @@ class GraphSchedule(ABC):
         window: rounds over which the union of the graphs must be connected.
         watched: whether a record tells in which rounds the graph falls apart; there is no use in
             it where that is the schedule's nature.
+        apart: what to do in a round whose graph falls apart: "continue" or "stop" with an error.
     """
 
     agents: int
     window: int
     watched: ClassVar[bool] = False
+    apart: str = "continue"
 
     @abstractmethod
     def at(self, round: int, positions: Any = None) -> nx.Graph:
@@ -347,12 +349,14 @@ def problems(graph: nx.Graph | GraphSchedule) -> list[str]:
 
 
 def _union(schedule: GraphSchedule) -> nx.Graph:
-    """All edges of the first rounds, until they connect everybody or the window ends."""
+    """All edges of the first rounds, until they connect everybody or the window ends.
+
+    Where no round's graph may fall apart all of them are asked for, and say so.
+    """
     union = nx.empty_graph(schedule.agents)
-    strict = getattr(schedule, "apart", "continue") == "stop"  # then every round must be looked at
     for round in range(schedule.window):
         union.add_edges_from(schedule.at(round).edges)
-        if nx.is_connected(union) and not strict:
+        if nx.is_connected(union) and schedule.apart != "stop":
             break
     return union
 
