@@ -126,6 +126,12 @@ def drive():
     )  # fmt: skip
 
 
+def chase():
+    return pl.tasks.pursuit(
+        5, steps=6, episodes=2, rounds_per_collection=2, hidden=[8], obstacles=2, gae=0.9
+    )
+
+
 uneven = partial(classification, SIZES, network, batch_size=[1, 2, 3, 2, 1])
 noisy = partial(classification, SIZES, with_everything, buffers="mixed")
 of_all = partial(classification, SIZES, gradients="vmap")
@@ -159,6 +165,8 @@ rounded = {
     ),
     "Adam, any width": Case(pl.Isolated(), partial(classification, SIZES)),
     "DSGD, quadratic": Case(pl.DSGD(lr=0.02), quadratic),
+    "pursuit": Case(pl.DSGT(lr=0.02), chase),
+    "pursuit, pooled": Case(pl.Centralized(optimizer="sgd"), chase),
 }
 
 

@@ -1,6 +1,6 @@
 """peerlearn: many agents train one PyTorch network together, talking only to their neighbors."""
 
-from . import algorithms, data, graphs, learners, mapping, schedules, tasks
+from . import algorithms, data, environments, graphs, learners, mapping, schedules, tasks
 from .algorithm import Algorithm, Needs
 from .algorithms import (
     CDMSGD,
@@ -18,14 +18,15 @@ from .algorithms import (
     Serial,
 )  # fmt: skip
 from .errors import ConfigurationError, Diverged, Lost, PeerlearnError
+from .learners import Policy
 from .optimizer import LocalOptimizer
-from .tasks import Task
+from .tasks import PPOTask, Task
 from .training import Run, train
 
 __all__ = [
     "CDMSGD", "CDSGD", "DMSGD", "DSGD", "DSGT", "Algorithm", "Centralized", "ConfigurationError",
     "ConsensusADMM", "DiNNO", "Diverged", "DynamicAveraging", "FedAvg", "Isolated",
-    "LocalOptimizer", "Lost", "Needs", "PeerlearnError", "PeriodicAveraging", "Run", "Serial",
-    "Task", "algorithms", "data", "graphs", "learners", "mapping", "schedules", "tasks",
-    "train",
+    "LocalOptimizer", "Lost", "Needs", "PPOTask", "PeerlearnError", "PeriodicAveraging", "Policy",
+    "Run", "Serial", "Task", "algorithms", "data", "environments", "graphs", "learners", "mapping",
+    "schedules", "tasks", "train",
 ]  # fmt: skip

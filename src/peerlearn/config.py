@@ -35,7 +35,8 @@ from .tasks import OPTIONS, TASKS, BaseTask
 
 FOLDER_NAME = r"^\w[\w .,=+-]*$"
 NAME_WORDS = "a name for a folder: letters, digits, spaces and _ . , = + -"
-OWN_OF_TASK = ("source", "name", "sample_bytes", "details")  # what a built-in task says of itself
+# what a built-in task says of itself
+OWN_OF_TASK = ("source", "name", "sample_bytes", "details", "shared", "in_turn")
 
 
 def _each_once(values: list[int]) -> list[int]:
@@ -250,14 +251,22 @@ def _agents(table: Any, task: BaseTask | None, problems: list[Problem]) -> int |
 
 def _task_model(name: str) -> Any:
     """What a task may be told, with the options that it hands on."""
-    seed = (int, Field(None, ge=0, description="a whole number, 0 or more"))
+    fields: dict[str, Any] = {"name": (str, ...)}
+    if _takes_seed(name):
+        fields["seed"] = (int, Field(None, ge=0, description="a whole number, 0 or more"))
+    return options_model(TASKS[name], *OPTIONS.get(name, ()), skip=OWN_OF_TASK, **fields)
+
+
+def _takes_seed(name: str) -> bool:
+    """Whether anything of the task itself is drawn."""
     functions = (TASKS[name], *OPTIONS.get(name, ()))
-    return options_model(*functions, skip=OWN_OF_TASK, name=(str, ...), seed=seed)
+    return any("seed" in inspect.signature(f).parameters for f in functions)
 
 
 def _make_task(table: Mapping[str, Any], seed: int) -> BaseTask:
-    options = {"seed": seed, **{k: v for k, v in table.items() if k != "name"}}
-    return TASKS[table["name"]](**options)
+    name = table["name"]
+    drawn = {"seed": seed} if _takes_seed(name) else {}
+    return TASKS[name](**{**drawn, **{k: v for k, v in table.items() if k != "name"}})
 
 
 def _graph(table: Any, agents: int | None) -> tuple[nx.Graph | GraphSchedule | None, list[Problem]]:

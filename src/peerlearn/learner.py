@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class Learner(ABC):
@@ -22,6 +22,7 @@ class Learner(ABC):
     overlaps: bool = False  # gradients are computed at once, while messages are on their way
     turns: int = 1  # how many minibatches make a round, where agents' minibatches come in turn
     way: str | None = None  # how gradients are computed, where a choice depends on timing
+    gather: Callable[[Tensor], Tensor] | None = None  # all rows, where others are elsewhere
     note: str = ""  # how gradients are computed, and why; written into the record
 
     @abstractmethod
@@ -79,6 +80,10 @@ class Learner(ABC):
     def snapshot(self, theta: Tensor) -> dict[str, Tensor]:
         """What is kept of each network at every evaluation, to be drawn: name -> (A, ...)."""
         return {}
+
+    def module(self, theta: Tensor, row: int) -> nn.Module:
+        """A module of its own with the parameters ``theta`` (P,) of an agent's row."""
+        raise TypeError("this task has no modules; its networks are the rows of run.theta")
 
     def minimize(self, linear: Tensor, centre: Tensor, weight: Tensor) -> Tensor:
         """argmin over x of loss_i(x) + <linear_i, x> + weight_i ||x - centre_i||^2, exactly.

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import networkx as nx
@@ -53,6 +54,8 @@ class Session:
         learner = Regularized(self.inner, algorithm.clip, algorithm.weight_decay)
         self.learner = Timed(learner, self.clock)
         self.learner.overlaps = team.size > 1
+        if team.size > 1:
+            self.inner.gather = partial(team.share, total=setup.rows)
         self.lines: list[dict[str, Any]] = []
         self.recorder: Recorder | None = None
         self.state: Any = None

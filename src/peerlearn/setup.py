@@ -118,7 +118,7 @@ class Setup:
             return
         streamed = self.task.stream_bytes(gradients, self.algorithm.in_turn, done - 1)
         raw = self.task.data_bytes() if streamed is None else streamed
-        messages = 1 if streamed is None else gradients // self.learner.turns
+        messages = self.task.stream_messages(gradients, self.learner.turns, done - 1)
         traffic.messages_sent[:], traffic.bytes_sent[:] = messages, raw
         traffic.coordinator_messages_received[:] = traffic.messages_sent.sum()
         traffic.coordinator_bytes_received[:] = traffic.bytes_sent.sum()

@@ -19,7 +19,6 @@ from .engines import join
 from .engines.memory import keep_freed_memory
 from .graphs import GraphSchedule
 from .learner import Learner
-from .learners import SupervisedLearner
 from .record import Record
 from .session import Callback, Evaluation, Session
 from .setup import Setup, prepare
@@ -60,8 +59,6 @@ class Run:
 
     def model(self, agent: int) -> nn.Module:
         """A copy of agent ``agent``'s network, in evaluation mode."""
-        if self._learner is not None and not isinstance(self._learner, SupervisedLearner):
-            raise TypeError("this task has no modules; its networks are the rows of run.theta")
         if self._learner is None or agent not in self.agents:
             raise ValueError(f"agent is {agent}: {self._expected()}")
         row = list(self.agents).index(agent)

@@ -11,6 +11,7 @@ import torch
 
 MINIBATCH, MODEL, EVALUATION = 1, 2, 3  # the purposes, so that streams never coincide
 SPREAD, DEAL, SAMPLE, HELD_OUT, DRIFT, CONCEPT = 11, 12, 13, 14, 15, 16
+WORLD, ACTING, SHOWN = 21, 22, 23
 
 
 def generator(*key: int) -> np.random.Generator:

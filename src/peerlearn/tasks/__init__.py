@@ -8,6 +8,7 @@ from .base import BaseTask
 from .drift import digits_stream, graphical, image_stream, mnist_stream
 from .images import accuracy, cifar10, cifar100, digits, fashion_mnist, images, mnist
 from .mapping import mapping
+from .ppo import PPOTask, pettingzoo, pursuit
 from .quadratic import QuadraticTask, quadratic
 from .supervised import Task
 
@@ -15,7 +16,7 @@ _IMAGES = (digits, mnist, fashion_mnist, cifar10, cifar100)
 _STREAMS = (digits_stream, mnist_stream)
 
 TASKS: dict[str, Callable[..., BaseTask]] = {
-    t.__name__: t for t in (*_IMAGES, *_STREAMS, graphical, mapping, quadratic)
+    t.__name__: t for t in (*_IMAGES, *_STREAMS, graphical, mapping, pettingzoo, pursuit, quadratic)
 }
 # Which functions take the further options that a task hands on.
 OPTIONS: dict[str, tuple[Callable[..., BaseTask], ...]] = {
@@ -23,10 +24,12 @@ OPTIONS: dict[str, tuple[Callable[..., BaseTask], ...]] = {
     **{t.__name__: (image_stream, Task) for t in _STREAMS},
     "graphical": (Task,),
     "mapping": (Task,),
+    "pettingzoo": (PPOTask,),
+    "pursuit": (PPOTask,),
 }
 
 __all__ = [
-    "OPTIONS", "TASKS", "BaseTask", "QuadraticTask", "Task", "accuracy", "cifar10", "cifar100",
-    "digits", "digits_stream", "fashion_mnist", "graphical", "image_stream", "images", "mapping",
-    "mnist", "mnist_stream", "quadratic",
+    "OPTIONS", "TASKS", "BaseTask", "PPOTask", "QuadraticTask", "Task", "accuracy", "cifar10",
+    "cifar100", "digits", "digits_stream", "fashion_mnist", "graphical", "image_stream", "images",
+    "mapping", "mnist", "mnist_stream", "pettingzoo", "pursuit", "quadratic",
 ]  # fmt: skip

@@ -62,6 +62,10 @@ class BaseTask(ABC):
         """
         return None
 
+    def stream_messages(self, gradients: int, turns: int, round: int) -> int:
+        """In how many messages each agent has sent them: by default, all in one."""
+        return 1
+
     def stream_problems(self, gradients: int, rounds: int) -> list[str]:
         """Why a stream cannot feed so many gradients of each agent, in so many rounds."""
         return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from .base import BaseTask
 from .fingerprint import digest_of_data, digest_of_model, digest_of_tensors, name_of
 
 Measure = Callable[[Any, Any], Tensor]
+Module = TypeVar("Module", bound=nn.Module)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,12 +117,12 @@ class Task(BaseTask):
             return [self.model]
         if isinstance(self.model, Sequence):
             return list(self.model)
-        return [_made(self.model, seed)]
+        return [made(self.model, seed)]
 
     def own_model(self, seed: int, agent: int) -> nn.Module:
         """The network drawn for one agent alone."""
         assert callable(self.model)
-        return _made(self.model, seed_from(seed, SPREAD, agent))
+        return made(self.model, seed_from(seed, SPREAD, agent))
 
     def tests(self) -> list[Data | None]:
         """The test set of all, or of each agent."""
@@ -232,6 +233,9 @@ class Task(BaseTask):
             return [n * self.sample_bytes for n in drawn]
         return [self.stream.raw_bytes(agent, n, round) for agent, n in enumerate(drawn)]
 
+    def stream_messages(self, gradients: int, turns: int, round: int) -> int:
+        return 1 if self.stream is None else gradients // turns
+
     def stream_problems(self, gradients: int, rounds: int) -> list[str]:
         return checks.supply_problems(self, gradients, rounds)
 
@@ -280,7 +284,7 @@ class Task(BaseTask):
         }
 
 
-def _made(model: Callable[[], nn.Module], seed: int) -> nn.Module:
+def made(model: Callable[[], Module], seed: int) -> Module:
     """A network made under a seed; the global generators stay as they are."""
     with preserved(torch.device("cpu")):
         seed_generators(torch.device("cpu"), seed)

@@ -1,0 +1,234 @@
+"""Reinforcement learning: agents that act in one world and learn from what they get for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from numbers import Integral, Real
+from typing import Any, Literal
+
+import torch
+
+from ..environments import Environment, Pursuit, Zoo
+from ..learners import PPOLearner
+from ..learners.modules import Layout
+from ..learners.policies import Policy
+from .base import BaseTask
+from .supervised import made
+
+NUMBER_BYTES = 4  # of a number in an agent's experience, as 32-bit float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOTask(BaseTask):
+    """Every agent improves its policy on its own experience by proximal policy optimization.
+
+    A row holds an agent's actor and critic, whose columns ``rates`` can give rates of their own:
+    {"actor": 1.0, "critic": 0.1}. The defaults are DiNNO's settings (Yu et al. 2022, Section V-C).
+
+    Args:
+        world: makes the environment; all agents are alike in it.
+        episodes: how many whole episodes are played for a collection of experience, by all agents
+            with their own present policies.
+        rounds_per_collection: how many rounds learn from one collection.
+        hidden: widths of the ReLU layers of actor and critic.
+        variance: of each number of an action, where actions are vectors.
+        discount: gamma.
+        clip: epsilon.
+        gae: lambda of generalised advantage estimation; without it, rewards to go less values.
+        entropy: c, what the entropy of the policy counts.
+        batch_size: steps in a minibatch; None takes the whole collection every time.
+        rates: name of "actor", "critic" or a parameter -> multiplier of the learning rate.
+        recent: rewards are reported as means over so many of the latest collections.
+        shared: one network that learns from everybody's experience.
+        in_turn: rather, from each agent's in turn.
+        name, details: for the record.
+    """
+
+    world: Callable[[], Environment]
+    episodes: int = 14
+    rounds_per_collection: int = 1
+    hidden: Sequence[int] = (64, 64, 64)
+    variance: float = 0.5
+    discount: float = 0.99
+    clip: float = 0.2
+    gae: float | None = None
+    entropy: float = 0.0
+    batch_size: int | None = None
+    rates: Mapping[str, float] = field(default_factory=dict)
+    recent: int = 10
+    shared: bool = False
+    in_turn: bool = False
+    name: str = "ppo"
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.facts  # noqa: B018 - an environment that cannot be made is refused at once
+
+    @cached_property
+    def facts(self) -> Environment:
+        """One of the environments, to be asked what they are like."""
+        return self.world()
+
+    @property
+    def agents(self) -> int:  # type: ignore[override]
+        return 1 if self.shared else self.facts.agents
+
+    def make_environment(self) -> Environment:
+        """An environment of one's own."""
+        return self.world()
+
+    def policy(self, seed: int) -> Policy:
+        """The first policy of all agents."""
+        facts = self.facts
+        return made(
+            lambda: Policy(
+                facts.observation_size, facts.actions, self.hidden, facts.discrete, self.variance
+            ),
+            seed,
+        )
+
+    def learner(
+        self,
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        agents: Sequence[int] | None = None,
+    ) -> PPOLearner:
+        return PPOLearner(self, seed, device, dtype, agents)
+
+    def pooled(self, in_turn: bool = False) -> PPOTask:
+        """One policy with which all agents act, learned from all their experience."""
+        return replace(self, shared=True, in_turn=in_turn)
+
+    def data_bytes(self) -> list[int]:
+        """Of one collection: observations, actions and rewards."""
+        facts = self.facts
+        numbers = facts.observation_size + (1 if facts.discrete else facts.actions) + 1
+        return [self.episodes * facts.steps * numbers * NUMBER_BYTES] * facts.agents
+
+    def stream_bytes(self, gradients: int, in_turn: bool, round: int) -> list[int]:
+        collections = self.stream_messages(gradients, 1, round)
+        return [collections * each for each in self.data_bytes()]
+
+    def stream_messages(self, gradients: int, turns: int, round: int) -> int:
+        """One with each collection, once it has been learned from."""
+        return 1 + max(round, 0) // self.rounds_per_collection if gradients else 0
+
+    def problems(self) -> list[str]:
+        found = [
+            *_counts(self, "episodes", "rounds_per_collection", "recent"),
+            *_counts(self, *(["batch_size"] if self.batch_size is not None else [])),
+            *_within(self, "variance", 0, math.inf), *_within(self, "clip", 0, math.inf),
+            *_within(self, "discount", 0, 1),
+        ]  # fmt: skip
+        if self.gae is not None and not _number(self.gae, 0, 1):
+            found.append(f"gae is {self.gae!r}, expected a number from 0 to 1, or None")
+        if not _number(self.entropy, 0, math.inf):
+            found.append(f"entropy is {self.entropy!r}, expected a number that is not negative")
+        if not all(isinstance(h, Integral) and h >= 1 for h in self.hidden):
+            found.append(f"hidden is {list(self.hidden)}, expected widths of at least 1")
+            return found
+        samples = self.episodes * self.facts.steps * (self.facts.agents if self.shared else 1)
+        if not found and self.batch_size is not None and self.batch_size > samples:
+            found.append(
+                f"batch_size is {self.batch_size}, but a collection has {samples} steps of an "
+                "agent; take fewer, or collect more episodes"
+            )
+        names = Layout(self.policy(0)).shapes
+        unknown = [r for r in self.rates if not any(n == r or n.startswith(f"{r}.") for n in names)]
+        if unknown:
+            found.append(f"rates names {unknown[0]!r}, which is no part of a policy: actor, critic")
+        return found
+
+    def describe(self) -> dict[str, Any]:
+        policy = self.policy(0)
+        return {
+            **super().describe(), **self.details, "environment": self.facts.describe(),
+            "policy": policy.settings(), "episodes": int(self.episodes),
+            "rounds_per_collection": int(self.rounds_per_collection),
+            "discount": self.discount, "clip": self.clip, "gae": self.gae,
+            "entropy": self.entropy, "batch_size": self.batch_size, "recent": int(self.recent),
+            "rates": {name: float(rate) for name, rate in self.rates.items()},
+        }  # fmt: skip
+
+
+def pursuit(
+    agents: int = 3,
+    evaders: int = 1,
+    obstacles: int | Sequence[Sequence[float]] = 8,
+    random_obstacles: bool = False,
+    steps: int = 50,
+    integration: Literal["published", "mpe2"] = "published",
+    reward: Literal["published", "mpe2"] = "published",
+    **options: Any,
+) -> PPOTask:
+    """Pursuers learn to catch a faster evader among obstacles.
+
+    Args:
+        agents, evaders: how many pursue, and how many flee by a script.
+        obstacles: how many of the eight published ones, or the places (O, 2) of others.
+        random_obstacles: draw their places anew for each episode.
+        steps: of an episode.
+        integration: positions move with the new velocity, as "published", or as in "mpe2".
+        reward: with the distance to the evader, as "published", or for touching alone, as "mpe2".
+        options: further arguments of `PPOTask`.
+
+    Source: Yu, Vincent and Schwager, "DiNNO: Distributed Neural Network Optimization for
+    Multi-Robot Collaborative Learning", RA-L 2022, Section V-C.
+    """
+    make = partial(
+        Pursuit, pursuers=agents, evaders=evaders, obstacles=obstacles,
+        random_obstacles=random_obstacles, steps=steps, integration=integration, reward=reward,
+    )  # fmt: skip
+    return PPOTask(world=make, name="pursuit", **options)
+
+
+def pettingzoo(
+    environment: str | Callable[..., Any] = "mpe2.simple_spread_v3",
+    arguments: Mapping[str, Any] | None = None,
+    agents: int | None = None,
+    steps: int | None = None,
+    **options: Any,
+) -> PPOTask:
+    """The agents of a PettingZoo parallel environment, which must be alike.
+
+    Args:
+        environment: its name, "mpe2.simple_spread_v3", or what makes one.
+        arguments: its own.
+        agents: how many there are; what else there are is told.
+        steps: of an episode at most; by default as many as it has.
+        options: further arguments of `PPOTask`.
+    """
+    make = partial(Zoo, environment, dict(arguments or {}), steps)
+    task = PPOTask(world=make, name="pettingzoo", **options)
+    if agents is not None and agents != task.agents:
+        raise ValueError(
+            f"agents is {agents}, but {task.facts.describe()['name']} has {task.agents}; leave it "
+            "out, or change the environment's arguments"
+        )
+    return task
+
+
+def _number(value: Any, least: float, most: float) -> bool:
+    real = isinstance(value, Real) and not isinstance(value, bool)
+    return real and math.isfinite(value) and least <= value <= most
+
+
+def _within(task: PPOTask, name: str, above: float, most: float) -> list[str]:
+    value = getattr(task, name)
+    if _number(value, above, most) and value > above:
+        return []
+    upto = "" if math.isinf(most) else f" and at most {most:g}"
+    return [f"{name} is {value!r}, expected a number greater than {above:g}{upto}"]
+
+
+def _counts(task: PPOTask, *names: str) -> list[str]:
+    return [
+        f"{name} is {value!r}, expected a whole number of at least 1"
+        for name in names
+        for value in [getattr(task, name)]
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < 1
+    ]
