@@ -1,9 +1,8 @@
-"""The figures of a report: the graph, and what was measured against rounds and bytes."""
+"""The figures of a report: the graph, and measures against rounds, bytes and steps played."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -12,44 +11,30 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
 
 from ..record import Record
+from .curves import Curve, curve, how_to_read, line_and_band
 from .measures import (
     COMMUNICATION,
+    ENVIRONMENT_STEPS,
     RECENT,
     SUFFERED,
     TEAM_LOSS,
     is_share,
+    is_team,
     last,
     main_measure,
-    measured,
     talks,
 )
 from .network import draw_graph
-from .style import FAINT, LIGHT, Drawing, color, dashes, legend, logarithmic, percent, styled
+from .style import FAINT, Drawing, color, legend, logarithmic, percent, styled
 from .table import Number, graph_names, grouped, listed, over_seeds, show, words
 
+STEPS = "A step of each episode counts once, however many agents act in it."
 RECENTLY = "Each point: of the predictions since the evaluation before."
 TRAFFIC = {"bytes_sent": "bytes sent per agent", COMMUNICATION: "communication of the team"}
 DRIFTS_TOLD = 6  # more of them are only counted in words
 WIDE = 50  # a loss whose range exceeds this factor is drawn on a logarithmic axis
 
 Groups = dict[str, list[Record]]
-
-
-class Curve(NamedTuple):
-    """A measure against rounds.
-
-    Attributes:
-        rounds: (T,) the rounds.
-        mean: (T,) the mean of the seeds' means.
-        low, high: (T,) the lowest and the highest of all agents of all seeds.
-        seeds: (T, S) each seed's mean over its agents; NaN where it has no finite value.
-    """
-
-    rounds: np.ndarray
-    mean: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    seeds: np.ndarray
 
 
 def draw(records: Sequence[Record]) -> list[Drawing]:
@@ -65,33 +50,14 @@ def draw(records: Sequence[Record]) -> list[Drawing]:
     }
     with styled():
         return [
-            *_graphs(groups, measure),
+            *_graphs(groups, measure.removeprefix("team_")),  # of the team's, each agent's own
             *_over_rounds(groups, "rounds", main),
+            *_over_steps(groups, "environment_steps", main),
             *([] if suffered else _over_bytes(groups, "bytes", measure, "bytes_sent")),
             *_over_rounds(groups, "cumulative_loss", TEAM_LOSS),
             *_over_bytes(groups, "communication", TEAM_LOSS, COMMUNICATION),
             *(d for n, m in others.items() if m != main for d in _over_rounds(groups, n, m)),
         ]
-
-
-def curve(records: Sequence[Record], measure: str) -> Curve:
-    """A measure over the rounds after which any agent of any seed has a finite value."""
-    points: dict[int, dict[int, np.ndarray]] = {}  # round -> number of the seed -> its agents
-    for number, record in enumerate(records):
-        for at, row in zip(record.rounds, measured(record, measure), strict=False):
-            if np.isfinite(row).any():
-                points.setdefault(int(at), {})[number] = row[np.isfinite(row)]
-    rows = [points[at] for at in sorted(points)]
-    seeds = np.full((len(rows), len(records)), np.nan)
-    for means, row in zip(seeds, rows, strict=True):
-        means[list(row)] = [values.mean() for values in row.values()]
-    return Curve(
-        rounds=np.array(sorted(points), int),
-        mean=np.nanmean(seeds, axis=1) if rows else np.zeros(0),
-        low=np.array([min(values.min() for values in row.values()) for row in rows]),
-        high=np.array([max(values.max() for values in row.values()) for row in rows]),
-        seeds=seeds,
-    )
 
 
 def _graphs(groups: Groups, measure: str) -> Iterator[Drawing]:
@@ -133,6 +99,22 @@ def _over_rounds(groups: Groups, name: str, measure: str) -> Iterator[Drawing]:
         yield Drawing(name, figure, title, " ".join(filter(None, said)))
 
 
+def _over_steps(groups: Groups, name: str, measure: str) -> Iterator[Drawing]:
+    """The measure against the steps played, of runs that learn in an environment."""
+    figure, axes = _axes(words(ENVIRONMENT_STEPS), measure)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    handles = {}
+    for number, (label, records) in enumerate(groups.items()):
+        c = curve(records, measure)
+        steps = _mean_at(c.rounds, curve(records, ENVIRONMENT_STEPS))
+        if steps.any():
+            handles[label] = line_and_band(axes, number, steps, c)
+    if handles:
+        legend(figure, handles)
+        title = f"{words(measure).capitalize()} against {words(ENVIRONMENT_STEPS)}"
+        yield Drawing(name, figure, title, f"{_how_to_read(groups, measure)} {STEPS}")
+
+
 def _over_bytes(groups: Groups, name: str, measure: str, paid_in: str) -> Iterator[Drawing]:
     """The measure against traffic; who does not pay by the round is a line to compare with."""
     figure, axes = _axes(TRAFFIC[paid_in], measure)
@@ -140,7 +122,7 @@ def _over_bytes(groups: Groups, name: str, measure: str, paid_in: str) -> Iterat
     apart = []
     for number, (label, records) in enumerate(groups.items()):
         c = curve(records, measure)
-        paid = _bytes_at(c.rounds, curve(records, paid_in))
+        paid = _mean_at(c.rounds, curve(records, paid_in))
         if len(set(paid[paid > 0])) > 1:
             sent = paid > 0
             handles[label] = line_and_band(axes, number, paid[sent], Curve(*(v[sent] for v in c)))
@@ -154,9 +136,9 @@ def _over_bytes(groups: Groups, name: str, measure: str, paid_in: str) -> Iterat
         yield Drawing(name, figure, title, f"{_how_to_read(groups, measure)}{_compared(apart)}")
 
 
-def _bytes_at(rounds: np.ndarray, sent: Curve) -> np.ndarray:
-    """The mean of what was sent until each of ``rounds``; 0 where that is unknown."""
-    known = dict(zip(sent.rounds, sent.mean, strict=True))
+def _mean_at(rounds: np.ndarray, c: Curve) -> np.ndarray:
+    """The mean after each of ``rounds``; 0 where that is unknown."""
+    known = dict(zip(c.rounds, c.mean, strict=True))
     return np.array([known.get(at, 0.0) for at in rounds])
 
 
@@ -186,23 +168,6 @@ def _axes(x: str, measure: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def line_and_band(axes: Axes, number: int, x: np.ndarray, c: Curve) -> Artist:
-    """The mean as a line, worst to best as a band; a single evaluation as a dot with a bar.
-
-    Several seeds are a thin line each, so that one sees how far they lie apart.
-    """
-    look = {"color": color(number), "linestyle": dashes(number)}
-    alpha = 0.17 if number < len(LIGHT) else 0.06  # many bands would hide each other
-    if len(x) == 1:
-        axes.vlines(x, c.low, c.high, color=color(number), alpha=0.5)
-        look["marker"] = "o"
-    axes.fill_between(x, c.low, c.high, color=color(number), alpha=alpha, linewidth=0)
-    for seed in c.seeds.T if c.seeds.shape[1] > 1 else ():
-        known = np.isfinite(seed)
-        axes.plot(x[known], seed[known], **look | {"linewidth": 0.6, "alpha": 0.7})
-    return axes.plot(x, c.mean, **look)[0]
-
-
 def _is_wide(measure: str, means: np.ndarray) -> bool:
     """Whether a logarithmic axis shows more: always for consensus, for a loss if it falls far."""
     if measure.startswith("consensus"):
@@ -226,17 +191,10 @@ def _for_log(measure: str, c: Curve) -> Curve:
 
 def _how_to_read(groups: Groups, measure: str) -> str:
     seeds = max(len(records) for records in groups.values())
-    if measure != TEAM_LOSS:
+    if not is_team(measure):
         return how_to_read(seeds)
     several = f", mean of {seeds} seeds; thin lines and band: the seeds" if seeds > 1 else ""
     return f"Line: sum over the agents{several}."
-
-
-def how_to_read(seeds: int) -> str:
-    """What a line, a thin line and a band are."""
-    several, each = (f" of {seeds} seeds", " thin lines: each seed;") if seeds > 1 else ("", "")
-    line, band = "mean over the agents", "from the worst to the best agent"
-    return f"Line: {line}{several};{each} band: {band}{several}."
 
 
 def _draw_drifts(axes: Axes, groups: Groups, rounds: np.ndarray) -> str:

@@ -9,13 +9,15 @@ import numpy as np
 
 from ..record import Record
 
+ENVIRONMENT_STEPS = "environment_steps"  # played so far, where agents learn by acting
 BOOKKEEPING = frozenset(
     f"{what}_{way}" for what in ("messages", "bytes") for way in ("sent", "received")
 ) | {
     "consensus_error", "consensus_error_normalized", "gradient_evaluations", "predictions",
-    "cumulative_loss", "cumulative_error",
+    "cumulative_loss", "cumulative_error", ENVIRONMENT_STEPS,
 }  # fmt: skip
-FALLING = ("loss", "error", "cost", "regret", "distance", "mse", "perplexity")
+MAIN = ("accuracy", "train_accuracy", "team_reward")  # before the task's other measures
+FALLING = ("loss", "error", "cost", "regret", "distance", "mse", "perplexity", "first_capture")
 # of what agents predict on a stream before they learn it: share -> the sum it is taken of
 SUFFERED = {"error_rate": "cumulative_error", "loss_per_prediction": "cumulative_loss"}
 RECENT = "recent_"  # the same of the predictions since the evaluation before
@@ -24,7 +26,7 @@ COMMUNICATION = "communication"  # bytes of all messages of the team, each count
 
 
 def main_measure(records: Sequence[Record]) -> str:
-    """The accuracy; without one the first of the task's own measures; at last the loss.
+    """The accuracy or the team's reward; else the first of the task's own measures; else the loss.
 
     Where nothing is held out for tests, the same of the agents' own training data, or of what they
     predicted on their streams: the share of wrong ones, or the mean loss.
@@ -37,9 +39,9 @@ def leading(measures: Iterable[str]) -> str:
     given = list(measures)
     names = [n for n in given if n not in BOOKKEEPING]
     own = [n for n in names if not n.startswith("train_")] or names
-    accuracies = [n for n in own if n in ("accuracy", "train_accuracy")]
+    known = [n for n in own if n in MAIN]
     suffered = [share for share, total in SUFFERED.items() if total in given]
-    return next(iter(accuracies or own or suffered), "loss")
+    return next(iter(known or own or suffered), "loss")
 
 
 def rises(measure: str) -> bool:
@@ -50,6 +52,11 @@ def rises(measure: str) -> bool:
 def is_share(measure: str) -> bool:
     """Whether it is written in percent."""
     return measure.endswith(("accuracy", "error_rate"))
+
+
+def is_team(measure: str) -> bool:
+    """Whether it is one number for the whole team, even where every agent reports it."""
+    return measure.startswith("team_")
 
 
 def values(measures: Mapping[str, np.ndarray], measure: str) -> np.ndarray:

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..record import EXPERIMENT_FILE, Record, read_all
-from . import maps, style
+from . import maps, rollouts, style
 from .figures import draw
 from .measures import is_coordinated, main_measure, outcome, rises, talks
 from .table import (
@@ -33,6 +33,7 @@ from .table import (
 )
 
 PAGE = "report.html"
+PICTURES = (maps, rollouts)  # of what runs have kept to be drawn; each finds its own
 NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
 HIDDEN = ("edges", "positions")  # of a graph: drawn, not written
 RUN_TEXTUAL = ("run", "how it went", "gradients", "started", "folder")
@@ -54,10 +55,11 @@ def build(folder: str | Path, out: str | Path | None = None) -> Path:
     """
     records = read_all(folder)
     out = Path(folder if out is None else out)
-    drawings = [*draw(records), *maps.draw(records)]
+    drawings = [*draw(records), *(d for kind in PICTURES for d in kind.draw(records))]
+    animations = [a for kind in PICTURES for a in kind.animate(records)]
     pictures = {
         "figures": [(d, Markup(style.save(d, out / "figures"))) for d in drawings],
-        "animations": [(a, a.save(out / "figures")) for a in maps.animate(records)],
+        "animations": [(a, a.save(out / "figures")) for a in animations],
     }
     page = _template().render(**pictures, **_content(records, Path(folder)))
     path = out / PAGE
@@ -135,7 +137,9 @@ def _ranked(records: Sequence[Record], rows: Sequence[Row]) -> list[Row]:
 
 def _result(row: Row) -> str:
     mean, worst = (show(n and Number(n.mean), row.measure) for n in (row.mean, row.worst))
-    return f"{row.label} {mean}" + (f" (worst agent {worst})" if worst != mean else "")
+    return f"{row.label} {mean}" + (
+        f" (worst agent {worst})" if worst not in (mean, NOTHING) else ""
+    )
 
 
 def _where(records: Sequence[Record]) -> str:
@@ -221,7 +225,7 @@ def _plain(value: Any) -> str:
     if value is None or value in ("", {}, []):
         return "none"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_plain(v)}" for name, v in value.items())
+        return ", ".join(f"{words(str(name))} {_plain(v)}" for name, v in value.items())
     if isinstance(value, list):
-        return ", ".join(map(_plain, value))
+        return ", ".join(f"({_plain(v)})" if isinstance(v, list) else _plain(v) for v in value)
     return f"{value:.6g}" if isinstance(value, float) else str(value)

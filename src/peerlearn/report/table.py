@@ -24,6 +24,7 @@ from .measures import (
     generalization_gap,
     is_coordinated,
     is_share,
+    is_team,
     last,
     main_measure,
     measured,
@@ -54,7 +55,7 @@ class Row:
     Attributes:
         label: the name of the algorithm in this experiment.
         measure: the main measure: the accuracy, or what the task measures instead.
-        mean, best, worst, variance: the main measure over the agents.
+        mean, best, worst, variance: the main measure over the agents; of a team's only the mean.
         cumulative_loss: on a stream, the sum over the agents of what they suffered before learning.
         wrong: on a stream, the share of the team's predictions that were wrong.
         consensus_error: mean over the agents of the distance to the mean network.
@@ -127,9 +128,11 @@ def summary_table(records: Sequence[Record], full: bool = False) -> Table:
 
 def narrow(rows: Sequence[Mapping[str, str]]) -> list[str]:
     """The headings that fit into 80 characters; of streams, what learning cost."""
+    name, mean, *agents = list(rows[0])[:4]
+    agents = [h for h in agents if any(row[h] != NOTHING for row in rows)]
     if any(row["cumulative loss"] != NOTHING for row in rows):
-        return [*list(rows[0])[:3], "cumulative loss", "communication"]
-    return [*list(rows[0])[:4], "consensus error", "bytes sent per agent"]
+        return [name, mean, *agents[:1], "cumulative loss", "communication"]
+    return [name, mean, *agents, "consensus error", "bytes sent per agent"]
 
 
 def cells(row: Row) -> dict[str, str]:
@@ -175,6 +178,8 @@ def _format(measure: str) -> tuple[Callable[[float], str], str]:
         return lambda x: f"{100 * x:.1f}", "\N{NO-BREAK SPACE}%"
     if measure == "points":
         return lambda x: f"{100 * x:.1f}", "\N{NO-BREAK SPACE}points"
+    if measure.endswith("reward"):
+        return lambda x: f"{x:,.1f}", ""
     if measure.startswith("bytes"):
         return lambda x: filesize.decimal(round(x)), ""
     if measure.startswith(("messages", "gradient")):
@@ -240,15 +245,16 @@ def over_seeds(values: Iterable[float]) -> Number | None:
 
 def _row(label: str, records: list[Record], measure: str) -> Row:
     best, worst = (np.max, np.min) if rises(measure) else (np.min, np.max)
+    each = [] if is_team(measure) else records  # of a team's measure no agent has its own value
     coordinator = [c for c in map(coordinator_bytes, records) if c is not None]
     return Row(
         label=label,
         seeds=tuple(r.seed for r in records),
         measure=measure,
         mean=_over_agents(records, measure),
-        best=_over_agents(records, measure, best),
-        worst=_over_agents(records, measure, worst),
-        variance=_over_agents(records, measure, np.var),
+        best=_over_agents(each, measure, best),
+        worst=_over_agents(each, measure, worst),
+        variance=_over_agents(each, measure, np.var),
         cumulative_loss=_over_agents(records, TEAM_LOSS),
         wrong=over_seeds(map(error_rate, records)),
         consensus_error=_over_agents(records, "consensus_error"),

@@ -24,6 +24,7 @@ from .averaging_mnist import (
 from .base import Planned, Reproduction, diverged
 from .dinno_mapping import DinnoMapping
 from .dinno_mnist import DinnoMnist
+from .dinno_pursuit import DinnoPursuit
 from .dinno_scaling import DinnoScaling
 from .dmsgd_mnist import DmsgdMnist
 
@@ -33,6 +34,7 @@ REPRODUCTIONS: dict[str, Reproduction] = {
         DinnoMnist(),
         DinnoScaling(),
         DinnoMapping(),
+        DinnoPursuit(),
         DmsgdMnist(),
         Figure1(),
         Figure2(),
