@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -176,6 +183,43 @@ def test_published_stands_beside_measured_and_the_figure_is_drawn(
     assert all(label in table for label in {p.label for p in plan})
     reproduction.draw(records, tmp_path / "figure")
     assert {p.name for p in tmp_path.iterdir()} == {"figure.png", "figure.svg"}
+
+
+def test_workers_end_with_whoever_started_them(tmp_path: Path) -> None:
+    """Also where it was killed: what they were at is kept, and they begin nothing new."""
+    command = [sys.executable, "-m", "peerlearn", "reproduce", "averaging-drift", "--short"]
+    parent = subprocess.Popen(
+        [*command, "--jobs", "2", "--out", str(tmp_path)], start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wait_for(lambda: list(tmp_path.rglob("checkpoint.safetensors")))
+        assert len(group(parent.pid)) > 1
+        parent.kill()
+        parent.wait()
+        wait_for(lambda: not group(parent.pid))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(parent.pid, signal.SIGKILL)
+
+
+def group(leader: int) -> list[int]:
+    """The processes of a group that have not ended."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            pid, _, rest = entry.read_text().partition(" ")
+            state, _, of = rest.rpartition(")")[2].split()[:3]
+            if int(of) == leader and state != "Z":
+                found.append(int(pid))
+    return found
+
+
+def wait_for(holds: Callable[[], Any], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:

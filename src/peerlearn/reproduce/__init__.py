@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -99,7 +102,7 @@ def _carry_out(name: str, short: bool, folder: Path, count: int, jobs: int) -> I
         return
     threads = max(1, (os.cpu_count() or 1) // jobs)
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, spawn, _set_threads, (threads,)) as pool:
+    with ProcessPoolExecutor(jobs, spawn, _prepare_worker, (threads, os.getpid())) as pool:
         waiting = {pool.submit(_run_one, name, short, folder, n): n for n in range(count)}
         try:
             for future in as_completed(waiting):
@@ -109,14 +112,33 @@ def _carry_out(name: str, short: bool, folder: Path, count: int, jobs: int) -> I
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _set_threads(threads: int) -> None:
+_at_work = threading.Lock()  # held while a run is under way in this process
+
+
+def _prepare_worker(threads: int, parent: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """A worker whose parent was killed writes its checkpoint and ends, or else it would go on."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    if _at_work.locked():
+        os.kill(os.getpid(), signal.SIGTERM)
+    _at_work.acquire()
+    os._exit(1)
 
 
 def _run_one(name: str, short: bool, folder: Path, number: int) -> None:
     """One run of the plan; a finished one stays, a stopped one goes on."""
+    with _at_work:
+        _carry_on(name, short, folder, number)
+
+
+def _carry_on(name: str, short: bool, folder: Path, number: int) -> None:
     from ..training import train
 
     planned = _plan(name, short)[number]

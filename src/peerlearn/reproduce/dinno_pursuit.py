@@ -2,6 +2,7 @@
 
 The settings are those of the authors' code. An update is a collection of fourteen episodes and what
 is learned from it: five steps of Adam (DiNNO, centralized), or five rounds of mixing and stepping.
+The tuned rates are the best of 0.1 and 0.5 after 600 updates of seed 0.
 """
 
 from __future__ import annotations
@@ -49,12 +50,16 @@ METHODS = {
     "Centralized": Setting(Centralized(lr=3e-4, local_steps=5)),
     "DSGT": Setting(DSGT(lr=0.01), 5, critic=0.001),
     "DSGD": Setting(DSGD(lr=decaying(0.001, 0.001), gradient_at="mixed"), 5),
+    "DSGT, tuned": Setting(DSGT(lr=0.1), 5, critic=0.005),
+    "DSGD, tuned": Setting(DSGD(lr=0.1), 5, critic=0.005),
 }
+TUNED, TUNED_SEEDS = ("DSGT, tuned", "DSGD, tuned"), 2
 PUBLISHED = {  # mean rewards of the last 100 updates in the five runs that the authors ship
     "DiNNO": (420, 428, 421, 418, 432),
     "DSGT": (7, -87, -51, 283, -29),
     "DSGD": (-89, -89, -89, -91, -89),
 }
+SAID = {"Centralized": "as DiNNO"}
 
 
 @cache
@@ -68,8 +73,10 @@ class DinnoPursuit(Reproduction):
     short_divisor = 25
 
     def plan(self) -> list[Planned]:
-        """Ten million turns of the four that act, for each method and seed."""
-        return [self._planned(label, seed) for seed in SEEDS for label in METHODS]
+        """Ten million turns of the four that act; of tuned rates, fewer seeds."""
+        shown = [(label, seed) for seed in SEEDS for label in METHODS if label not in TUNED]
+        more = [(label, seed) for seed in SEEDS[:TUNED_SEEDS] for label in TUNED]
+        return [self._planned(label, seed) for label, seed in (*shown, *more)]
 
     def _planned(self, label: str, seed: int) -> Planned:
         algorithm, rounds, critic = METHODS[label]
@@ -83,8 +90,8 @@ class DinnoPursuit(Reproduction):
         rows = []
         for label in METHODS:
             runs = select(records, GROUP, label)
-            shown = PUBLISHED.get(label)
-            rows.append([label, _spread(shown) if shown else "as DiNNO", *_outcome(runs, label)])
+            shown = _spread(PUBLISHED[label]) if label in PUBLISHED else SAID.get(label, "-")
+            rows.append([label, shown, *_outcome(runs, label)])
         head = f"mean reward of the last {LAST} updates"
         return markdown(["", f"published: {head}", head, "captures", "each seed"], rows)
 
