@@ -170,7 +170,10 @@ rounded = {
 }
 
 
-resumed = {**every, **{name: exact[name] for name in ("mixed buffers", "stream")}}
+resumed = {
+    **every, **{name: exact[name] for name in ("mixed buffers", "stream")},
+    "pursuit": rounded["pursuit"],
+}  # fmt: skip
 THOROUGH = ("DiNNO", "DynamicAveraging", "Centralized", "mixed buffers", "stream")
 
 

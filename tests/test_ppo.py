@@ -16,7 +16,7 @@ from peerlearn.learner import Learner
 from peerlearn.learners.experience import generalized_advantages, rewards_to_go, standardized
 from peerlearn.learners.policies import Policy
 from peerlearn.learners.ppo import clipped
-from peerlearn.tasks import PPOTask, pursuit
+from peerlearn.tasks import PPOTask, pettingzoo, pursuit
 
 SMALL = {"steps": 6, "episodes": 4, "hidden": [8, 8], "obstacles": 2}
 
@@ -140,6 +140,29 @@ def test_actions_follow_their_distribution(discrete):
 # --- the gradient -----------------------------------------------------------------------------
 
 
+def test_rows_in_another_order_have_their_own_gradients():
+    learner = learner_of(pursuit(**SMALL))
+    theta, order = spread(learner), [2, 0, 1]
+    torch.testing.assert_close(
+        learner.gradient(theta[order], order), learner.gradient(theta)[order]
+    )
+
+
+def test_minibatches_are_of_what_was_acted():
+    """Of an agent that leaves early none are empty, and the pool's are as large as all together."""
+    task = corridor((50, 2), batch_size=4)
+    team, centre = learner_of(task), learner_of(task.pooled())
+    for _ in range(20):
+        gradient = team.gradient(team.initial())
+        assert (gradient.norm(dim=1) > 1e-3).all()
+    assert team.epoch_steps.tolist() == centre.epoch_steps.tolist() * 2
+    assert centre._minibatches.batch_sizes.tolist() == [8]
+    index = torch.arange(12)[None].expand(2, -1)
+    seen = team._batch.minibatch(index).observations[1]
+    torch.testing.assert_close(seen[:6], seen[6:])  # six steps were acted
+    assert (seen.abs().sum(dim=1) > 0).all()
+
+
 def by_hand(policy, row, batch, agent, task):
     """One agent's gradient, with one module and torch's own distributions."""
     torch.nn.utils.vector_to_parameters(row, policy.parameters())
@@ -163,7 +186,7 @@ def by_hand(policy, row, batch, agent, task):
 @pytest.mark.parametrize("discrete", [False, True])
 @pytest.mark.parametrize("stays", [(4, 4), (4, 2)])
 def test_gradients_are_those_of_each_agent_alone(discrete, stays):
-    task = corridor(stays, discrete, entropy=0.1, gae=0.9)
+    task = corridor(stays, discrete, entropy=0.1 if discrete else 0.0, gae=0.9)
     learner = learner_of(task)
     theta = spread(learner)
     found, policy = learner.gradient(theta), task.policy(0).double()
@@ -335,6 +358,10 @@ def test_rewards_are_means_over_the_latest_collections():
     run = train(corridor((3, 3), recent=2), pl.Isolated(), 4, evaluate_every=1)
     assert run.history["team_reward"].shape == (5, 2)
     np.testing.assert_allclose(run.history["reward"].sum(axis=1), run.history["team_reward"][:, 0])
+    each = train(corridor((3, 3), recent=1), pl.Isolated(), 4, evaluate_every=1)
+    single = each.history["reward"]
+    assert not np.array_equal(single[1], single[2])
+    np.testing.assert_allclose(run.history["reward"][2:], (single[1:-1] + single[2:]) / 2)
 
 
 def test_a_corridor_is_learned():
@@ -352,6 +379,20 @@ def test_a_discrete_corridor_is_learned():
 def test_policies_that_diverge_are_told():
     with pytest.raises(pl.Diverged, match="loss"):
         train(pursuit(**SMALL), pl.DSGD(lr=1e6), 30)
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+def test_any_pettingzoo_environment_is_a_task(continuous):
+    pytest.importorskip("mpe2")
+    arguments = {"N": 3, "continuous_actions": continuous, "max_cycles": 5}
+    task = pettingzoo("simple_spread_v3", arguments, episodes=2, hidden=[8])
+    run = train(task, pl.DiNNO(), 3)
+    assert len(run.agents) == 3
+    assert run.model(0).discrete is not continuous
+    assert (run.final["team_reward"] < 0).all()
+    assert run.final["environment_steps"].tolist() == [3 * 2 * 5] * 3
+    with pytest.raises(ValueError, match=r"agents is 4, but .*simple_spread_v3 has 3"):
+        pettingzoo("simple_spread_v3", arguments, agents=4)
 
 
 # --- policies ---------------------------------------------------------------------------------
@@ -401,7 +442,15 @@ def test_no_policy_is_read_from_another_file(tmp_path):
         ({"clip": -1}, "clip is -1"),
         ({"gae": 2}, "gae is 2, expected a number from 0 to 1"),
         ({"entropy": -0.1}, "entropy is -0.1"),
-        ({"hidden": [0]}, r"hidden is \[0\], expected widths"),
+        ({"hidden": [0]}, r"hidden is \[0\], expected a list of whole numbers"),
+        ({"hidden": 64}, "hidden is 64, expected a list"),
+        ({"hidden": [True]}, "hidden is .True., expected a list"),
+        ({"episodes": None}, "episodes is None"),
+        ({"entropy": 0.1}, "entropy is 0.1, but actions are vectors of a fixed variance"),
+        ({"rates": 3}, "rates is 3, expected a table"),
+        ({"rates": {"critic": -1.0}}, "rates gives critic -1.0, expected a number"),
+        ({"rates": {"critic": "x"}}, "rates gives critic 'x', expected a number"),
+        ({"in_turn": True}, "in_turn is of one network for all"),
         ({"batch_size": 1000}, "batch_size is 1000, but a collection has 24 steps"),
         ({"rates": {"acto": 1.0}}, "rates names 'acto', which is no part of a policy"),
     ],
@@ -413,7 +462,13 @@ def test_settings_that_cannot_be(options, words):
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"steps": 0}, "steps is 0"), ({"agents": 0}, "0"), ({"reward": "mpe"}, "mpe2")],
+    [
+        ({"steps": 0}, "steps is 0"),
+        ({"agents": 0}, "agents is 0"),
+        ({"reward": "mpe"}, "mpe2"),
+        ({"obstacles": [[1, 2], [3]]}, "obstacles"),
+        ({"obstacles": [["a", "b"]]}, "obstacles"),
+    ],
 )
 def test_worlds_that_cannot_be(options, words):
     with pytest.raises(ValueError, match=words):

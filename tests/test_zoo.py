@@ -311,7 +311,7 @@ def test_what_an_environment_itself_lacks_is_named(monkeypatch, tmp_path):
 
 
 REFUSED = [
-    (3, {}, "name is 3, expected a module's name"),
+    (3, {}, "environment is 3, expected a module's name"),
     ("json", {}, "json has no parallel_env"),
     ("simple_spread_v3", {"agents": 3}, "could not be made with the arguments {'agents': 3}"),
     (dict, {}, "made a dict, expected a PettingZoo ParallelEnv"),

@@ -38,6 +38,8 @@ class Environment(ABC):
             agent chooses.
         discrete: whether an action is one of a few, and not a vector.
         steps: the most steps an episode has.
+        turns: how many act in a step, scripted ones included.
+        measures: the names of what `tally` reports.
     """
 
     agents: int
@@ -45,8 +47,8 @@ class Environment(ABC):
     actions: int
     discrete: bool
     steps: int
-    turns: int  # how many act in a step, scripted ones included; who counts agent turns needs it
-    measures: ClassVar[tuple[str, ...]] = ()  # what `tally` reports
+    turns: int
+    measures: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def reset(self, episodes: int, generator: np.random.Generator) -> Floats:

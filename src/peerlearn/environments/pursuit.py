@@ -6,6 +6,7 @@ Its lengths have no unit; a step takes 0.1 units of time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -290,14 +291,20 @@ def _require(name: str, values: Floats, shape: tuple[int, ...], axes: str) -> No
 
 def _obstacles(obstacles: int | ArrayLike, random: bool) -> tuple[int, Floats | None]:
     """How many there are, and their places (O, 2) unless those are drawn."""
-    if np.ndim(obstacles) > 0:
+    if isinstance(obstacles, Sequence | np.ndarray) and not isinstance(obstacles, str):
         if random:
             raise ValueError("random_obstacles draws the places of obstacles; give their number")
-        places = np.array(obstacles, np.float64)
+        try:
+            places = np.array(obstacles, np.float64).reshape(len(obstacles), -1)
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"obstacles is {obstacles!r}, expected a number or a list of places [x, y]"
+            ) from error
+        places = places if len(places) else np.zeros((0, 2))
         _require("obstacles", places, (len(places), 2), "(obstacles, 2)")
         return len(places), places
     require_count("obstacles", obstacles, 0)
-    count = int(np.asarray(obstacles))
+    count = int(obstacles)  # type: ignore[arg-type]
     if not random and count > len(PLACES):
         raise ValueError(
             f"obstacles is {count}, but only {len(PLACES)} places are published; give the places "

@@ -206,7 +206,7 @@ def _libraries() -> tuple[type, Any]:
     try:
         return import_module("pettingzoo").ParallelEnv, import_module("gymnasium.spaces")
     except ModuleNotFoundError as error:
-        raise _absent(str(error.name)) from error
+        raise _absent(str(error.name).partition(".")[0]) from error
 
 
 def _absent(package: str) -> ValueError:
@@ -222,8 +222,8 @@ def _maker(name: str | Callable[..., Any]) -> Callable[..., Any]:
         return name
     if not isinstance(name, str):
         raise ValueError(
-            f"name is {name!r}, expected a module's name, such as 'mpe2.simple_spread_v3', or a "
-            "function that makes a ParallelEnv"
+            f"environment is {name!r}, expected a module's name, such as 'mpe2.simple_spread_v3', "
+            "or a function that makes a ParallelEnv"
         )
     module = _imported(name)
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -136,10 +136,15 @@ class Batch(NamedTuple):
     returns: Tensor
     weights: Tensor
 
-    def at(self, rows: Any, index: Tensor | None) -> Batch:
-        """Of some rows, what is at ``index`` (k, B); None for all."""
-        chosen = [part[rows] for part in self]
-        if index is None:
-            return Batch(*chosen)
-        lines = torch.arange(len(index))[:, None]
-        return Batch(*(part[lines, index] for part in chosen))
+    def of(self, rows: Sequence[int]) -> Batch:
+        """What some rows learn from."""
+        return Batch(*(part[list(rows)] for part in self))
+
+    def minibatch(self, index: Tensor) -> Batch:
+        """Of each row, the samples at ``index`` (rows, B), counted round what was acted."""
+        acted = self.weights > 0
+        first = acted.to(torch.int8).argsort(dim=1, descending=True, stable=True)
+        places = first.gather(1, index % acted.sum(dim=1, keepdim=True))
+        lines = torch.arange(len(index), device=index.device)[:, None]
+        parts = Batch(*(part[lines, places] for part in self))
+        return parts._replace(weights=torch.ones_like(parts.weights))

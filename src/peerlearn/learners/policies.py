@@ -49,8 +49,14 @@ class Policy(nn.Module):
         variance: float = 0.5,
     ) -> None:
         super().__init__()
-        self.observation_size, self.actions, self.hidden = observation_size, actions, tuple(hidden)
-        self.discrete, self.variance = discrete, variance
+        hidden = tuple(int(h) for h in hidden)
+        sizes = (observation_size, actions, *hidden)
+        if min(sizes) < 1 or not 0 < variance < math.inf:
+            raise ValueError(
+                f"a policy of sizes {sizes} and variance {variance}, expected positive numbers"
+            )
+        self.observation_size, self.actions = int(observation_size), int(actions)
+        self.hidden, self.discrete, self.variance = hidden, bool(discrete), float(variance)
         self.actor = _dense((observation_size, *hidden, actions))
         self.critic = _dense((observation_size, *hidden, 1))
 
@@ -70,7 +76,7 @@ class Policy(nn.Module):
             (..., actions) numbers, or (...,) choices.
         """
         like = next(self.parameters())
-        seen = torch.as_tensor(np.asarray(observation)).to(like.device, like.dtype)
+        seen = torch.as_tensor(np.asarray(observation, np.float64)).to(like.device, like.dtype)
         if seen.shape[-1:] != (self.observation_size,):
             raise ValueError(
                 f"an observation has shape {tuple(seen.shape)}, expected {self.observation_size} "
@@ -131,7 +137,8 @@ class Policy(nn.Module):
         }  # fmt: skip
 
     def save(self, path: str | Path) -> None:
-        """Write it to a safetensors file, whole or not at all."""
+        """Write it to a safetensors file, whole or not at all; missing folders are made."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(f"{path}.tmp")
         tensors = {name: p.detach().cpu().contiguous() for name, p in self.state_dict().items()}
         save_file(tensors, scratch, {"policy": json.dumps(self.settings())})
@@ -145,14 +152,14 @@ class Policy(nn.Module):
             ValueError: the file is none that `save` has written.
             FileNotFoundError: there is no such file.
         """
-        if not Path(path).exists():
+        if not Path(path).is_file():
             raise FileNotFoundError(f"there is no policy at {path}; save one with Policy.save")
         try:
             with safe_open(path, "pt") as file:
                 settings = json.loads((file.metadata() or {})["policy"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             policy = cls(**settings)
-            policy.to(next(iter(tensors.values())).dtype).load_state_dict(tensors)
+            policy.to(tensors["actor.0.weight"].dtype).load_state_dict(tensors)
         except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ValueError(
                 f"{path} holds no policy; expected a file that Policy.save has written"
@@ -168,13 +175,18 @@ class Policy(nn.Module):
         """
         path = Path(folder) / checkpoints.FILE_NAME
         if not path.exists():
-            raise ValueError(f"{folder} has no {path.name}; give the folder of one run")
+            raise ValueError(
+                f"{folder} has no {path.name}; give the folder of one run, such as DiNNO/seed-0"
+            )
         kept = checkpoints.load(path)
         settings, theta = kept.configuration["task"].get("policy"), kept.state["theta"]
         if settings is None:
             raise ValueError(f"{path} holds no policies, but networks of another task")
-        if not 0 <= agent < len(theta):
-            raise ValueError(f"agent is {agent}, expected one of 0 to {len(theta) - 1}")
+        if agent not in range(len(theta)):
+            shared = ", which is one for all agents" if len(theta) == 1 else ""
+            raise ValueError(
+                f"agent is {agent!r}, expected a number from 0 to {len(theta) - 1}{shared}"
+            )
         policy = cls(**settings).to(theta.dtype)
         nn.utils.vector_to_parameters(theta[agent], policy.parameters())
         return policy.eval()

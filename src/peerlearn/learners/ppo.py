@@ -59,10 +59,10 @@ class PPOLearner(Learner):
         acting = self._environment.agents
         self.turns = acting if task.in_turn else 1
         self._own = range(acting) if task.shared else self.agents  # whose experience is learned
-        samples = task.episodes * self._environment.steps
-        lots = acting if task.shared and not task.in_turn else 1
-        self._samples = samples * lots  # in each row's experience
-        sizes, batch_sizes = [self._samples] * self._rows, [task.batch_size] * self._rows
+        together = acting if task.shared and not task.in_turn else 1  # agents in a row's experience
+        self._samples = together * task.episodes * self._environment.steps
+        self._batch_size = task.batch_size and together * task.batch_size
+        sizes, batch_sizes = [self._samples] * self._rows, [self._batch_size] * self._rows
         hosted = self._own if task.in_turn else self.agents
         self._minibatches = Minibatches(hosted, sizes, batch_sizes, seed)
         self._evaluations = torch.zeros(len(self.agents), dtype=torch.int64)
@@ -194,12 +194,10 @@ class PPOLearner(Learner):
 
     def gradient(self, theta: Tensor, agents: Sequence[int] | None = None) -> Tensor:
         chosen = list(range(len(self.agents))) if agents is None else list(agents)
-        lots = chosen
-        if self._task.in_turn:
-            lots = [int(self._evaluations[0]) % self.turns]
-        everything = self._task.batch_size is None
-        index = None if everything else self._minibatches.next(lots)[0].index.to(self._device)
-        batch = self._batch.at(slice(None) if len(lots) == self._rows else lots, index)
+        rows = [int(self._evaluations[0]) % self.turns] if self._task.in_turn else chosen
+        batch = self._batch if rows == list(range(self._rows)) else self._batch.of(rows)
+        if self._batch_size is not None:
+            batch = batch.minibatch(self._minibatches.next(rows)[0].index.to(self._device))
         at = theta.detach().requires_grad_()
         losses = self.loss(at, batch)
         (gradient,) = torch.autograd.grad(losses.sum(), at)
@@ -258,7 +256,7 @@ class PPOLearner(Learner):
 
     @property
     def epoch_steps(self) -> Tensor:
-        size = self._task.batch_size or self._samples
+        size = self._batch_size or self._samples
         return torch.full((len(self.agents),), -(-self._samples // size) * self.turns)
 
     # --- what a checkpoint holds ----------------------------------------------------------

@@ -28,6 +28,7 @@ from .figures import explain, keep
 
 UPDATES, SEEDS = 3570, (0, 1, 2, 3, 4)
 LAST = 100  # updates whose mean reward is compared
+EVERY = 10  # updates, an evaluation that tells the mean of all of them
 GROUP = "triangle"
 
 
@@ -64,7 +65,7 @@ SAID = {"Centralized": "as DiNNO"}
 
 @cache
 def task(rounds: int, critic: float) -> tasks.PPOTask:
-    return tasks.pursuit(rounds_per_collection=rounds, rates={"critic": critic})
+    return tasks.pursuit(rounds_per_collection=rounds, rates={"critic": critic}, recent=EVERY)
 
 
 class DinnoPursuit(Reproduction):
@@ -83,7 +84,7 @@ class DinnoPursuit(Reproduction):
         return Planned(
             GROUP, label, seed, algorithm, partial(task, rounds, critic),
             graphs.complete(3) if algorithm.communicates else None,
-            UPDATES * rounds, evaluate_every=10 * rounds,
+            UPDATES * rounds, evaluate_every=EVERY * rounds,
         )  # fmt: skip
 
     def table(self, records: Records) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 
+from ..data.drift import require_count
 from ..environments import Environment, Pursuit, Zoo
 from ..learners import PPOLearner
 from ..learners.modules import Layout
@@ -44,7 +45,7 @@ class PPOTask(BaseTask):
         recent: rewards are reported as means over so many of the latest collections.
         shared: one network that learns from everybody's experience.
         in_turn: rather, from each agent's in turn.
-        name, details: for the record.
+        name: for the record.
     """
 
     world: Callable[[], Environment]
@@ -62,10 +63,13 @@ class PPOTask(BaseTask):
     shared: bool = False
     in_turn: bool = False
     name: str = "ppo"
-    details: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.facts  # noqa: B018 - an environment that cannot be made is refused at once
+        found = self.world() if callable(self.world) else self.world
+        if not isinstance(found, Environment) or found is self.world:
+            raise ValueError(
+                f"world is {self.world!r}, expected a function that makes an Environment"
+            )
 
     @cached_property
     def facts(self) -> Environment:
@@ -104,7 +108,7 @@ class PPOTask(BaseTask):
         return replace(self, shared=True, in_turn=in_turn)
 
     def data_bytes(self) -> list[int]:
-        """Of one collection: observations, actions and rewards."""
+        """Of one collection: observations, actions and rewards, as many as there can be."""
         facts = self.facts
         numbers = facts.observation_size + (1 if facts.discrete else facts.actions) + 1
         return [self.episodes * facts.steps * numbers * NUMBER_BYTES] * facts.agents
@@ -122,31 +126,56 @@ class PPOTask(BaseTask):
             *_counts(self, "episodes", "rounds_per_collection", "recent"),
             *_counts(self, *(["batch_size"] if self.batch_size is not None else [])),
             *_within(self, "variance", 0, math.inf), *_within(self, "clip", 0, math.inf),
-            *_within(self, "discount", 0, 1),
+            *_within(self, "discount", 0, 1), *self._wrong_widths(),
         ]  # fmt: skip
         if self.gae is not None and not _number(self.gae, 0, 1):
             found.append(f"gae is {self.gae!r}, expected a number from 0 to 1, or None")
         if not _number(self.entropy, 0, math.inf):
             found.append(f"entropy is {self.entropy!r}, expected a number that is not negative")
-        if not all(isinstance(h, Integral) and h >= 1 for h in self.hidden):
-            found.append(f"hidden is {list(self.hidden)}, expected widths of at least 1")
-            return found
-        samples = self.episodes * self.facts.steps * (self.facts.agents if self.shared else 1)
-        if not found and self.batch_size is not None and self.batch_size > samples:
+        elif self.entropy and not self.facts.discrete:
             found.append(
-                f"batch_size is {self.batch_size}, but a collection has {samples} steps of an "
-                "agent; take fewer, or collect more episodes"
+                f"entropy is {self.entropy}, but actions are vectors of a fixed variance, whose "
+                "entropy is always the same; leave it out"
             )
+        if self.in_turn and not self.shared:
+            found.append("in_turn is of one network for all; set shared, too")
+        return found or [*self._wrong_batch(), *self._wrong_rates()]
+
+    def _wrong_widths(self) -> list[str]:
+        several = isinstance(self.hidden, Sequence) and not isinstance(self.hidden, str)
+        if several and all(_whole(h) for h in self.hidden):
+            return []
+        return [f"hidden is {self.hidden!r}, expected a list of whole numbers of at least 1"]
+
+    def _wrong_batch(self) -> list[str]:
+        samples = self.episodes * self.facts.steps
+        if self.batch_size is None or self.batch_size <= samples:
+            return []
+        return [
+            f"batch_size is {self.batch_size}, but a collection has {samples} steps of an agent; "
+            "take fewer, or collect more episodes"
+        ]
+
+    def _wrong_rates(self) -> list[str]:
+        if not isinstance(self.rates, Mapping):
+            return [f"rates is {self.rates!r}, expected a table, such as {{critic = 0.1}}"]
         names = Layout(self.policy(0)).shapes
-        unknown = [r for r in self.rates if not any(n == r or n.startswith(f"{r}.") for n in names)]
-        if unknown:
-            found.append(f"rates names {unknown[0]!r}, which is no part of a policy: actor, critic")
-        return found
+        known = {part for n in names for part in (n, n.split(".")[0], n.rpartition(".")[0])}
+        return [
+            *(
+                f"rates names {name!r}, which is no part of a policy; expected actor or critic"
+                for name in self.rates if name not in known
+            ),
+            *(
+                f"rates gives {name} {rate!r}, expected a number that is not negative"
+                for name, rate in self.rates.items() if not _number(rate, 0, math.inf)
+            ),
+        ]  # fmt: skip
 
     def describe(self) -> dict[str, Any]:
         policy = self.policy(0)
         return {
-            **super().describe(), **self.details, "environment": self.facts.describe(),
+            **super().describe(), "environment": self.facts.describe(),
             "policy": policy.settings(), "episodes": int(self.episodes),
             "rounds_per_collection": int(self.rounds_per_collection),
             "discount": self.discount, "clip": self.clip, "gae": self.gae,
@@ -179,6 +208,7 @@ def pursuit(
     Source: Yu, Vincent and Schwager, "DiNNO: Distributed Neural Network Optimization for
     Multi-Robot Collaborative Learning", RA-L 2022, Section V-C.
     """
+    require_count("agents", agents)
     make = partial(
         Pursuit, pursuers=agents, evaders=evaders, obstacles=obstacles,
         random_obstacles=random_obstacles, steps=steps, integration=integration, reward=reward,
@@ -196,18 +226,20 @@ def pettingzoo(
     """The agents of a PettingZoo parallel environment, which must be alike.
 
     Args:
-        environment: its name, "mpe2.simple_spread_v3", or what makes one.
+        environment: its name, such as "simple_spread_v3", or a function that makes a new one.
         arguments: its own.
         agents: how many there are; what else there are is told.
         steps: of an episode at most; by default as many as it has.
         options: further arguments of `PPOTask`.
     """
+    if arguments is not None and not isinstance(arguments, Mapping):
+        raise ValueError(f"arguments is {arguments!r}, expected a table of the environment's own")
     make = partial(Zoo, environment, dict(arguments or {}), steps)
     task = PPOTask(world=make, name="pettingzoo", **options)
     if agents is not None and agents != task.agents:
         raise ValueError(
-            f"agents is {agents}, but {task.facts.describe()['name']} has {task.agents}; leave it "
-            "out, or change the environment's arguments"
+            f"agents is {agents!r}, but {task.facts.describe()['name']} has {task.agents}; leave "
+            "it out, or change the environment's arguments"
         )
     return task
 
@@ -230,5 +262,9 @@ def _counts(task: PPOTask, *names: str) -> list[str]:
         f"{name} is {value!r}, expected a whole number of at least 1"
         for name in names
         for value in [getattr(task, name)]
-        if not isinstance(value, Integral) or isinstance(value, bool) or value < 1
+        if not _whole(value)
     ]
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
