@@ -10,7 +10,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 from ..record import Record
-from .measures import measured
+from .measures import is_team, measured
 from .style import LIGHT, color, dashes
 
 
@@ -68,8 +68,11 @@ def line_and_band(axes: Axes, number: int, x: np.ndarray, c: Curve) -> Artist:
     return axes.plot(x, c.mean, **look)[0]
 
 
-def how_to_read(seeds: int) -> str:
-    """What a line, a thin line and a band are."""
+def how_to_read(seeds: int, measure: str = "") -> str:
+    """What a line, a thin line and a band are; a team's measure has no worst and best agent."""
+    if is_team(measure):
+        several = f", mean of {seeds} seeds; thin lines and band: the seeds" if seeds > 1 else ""
+        return f"Line: sum over the agents{several}."
     several, each = (f" of {seeds} seeds", " thin lines: each seed;") if seeds > 1 else ("", "")
     line, band = "mean over the agents", "from the worst to the best agent"
     return f"Line: {line}{several};{each} band: {band}{several}."

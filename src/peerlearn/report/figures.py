@@ -19,7 +19,6 @@ from .measures import (
     SUFFERED,
     TEAM_LOSS,
     is_share,
-    is_team,
     last,
     main_measure,
     talks,
@@ -32,6 +31,7 @@ STEPS = "A step of each episode counts once, however many agents act in it."
 RECENTLY = "Each point: of the predictions since the evaluation before."
 TRAFFIC = {"bytes_sent": "bytes sent per agent", COMMUNICATION: "communication of the team"}
 DRIFTS_TOLD = 6  # more of them are only counted in words
+OF_EPISODES = ("captures", "first_capture")  # what else is counted in them
 WIDE = 50  # a loss whose range exceeds this factor is drawn on a logarithmic axis
 
 Groups = dict[str, list[Record]]
@@ -53,6 +53,7 @@ def draw(records: Sequence[Record]) -> list[Drawing]:
             *_graphs(groups, measure.removeprefix("team_")),  # of the team's, each agent's own
             *_over_rounds(groups, "rounds", main),
             *_over_steps(groups, "environment_steps", main),
+            *(d for m in OF_EPISODES for d in _over_steps(groups, m, m)),
             *([] if suffered else _over_bytes(groups, "bytes", measure, "bytes_sent")),
             *_over_rounds(groups, "cumulative_loss", TEAM_LOSS),
             *_over_bytes(groups, "communication", TEAM_LOSS, COMMUNICATION),
@@ -190,11 +191,7 @@ def _for_log(measure: str, c: Curve) -> Curve:
 
 
 def _how_to_read(groups: Groups, measure: str) -> str:
-    seeds = max(len(records) for records in groups.values())
-    if not is_team(measure):
-        return how_to_read(seeds)
-    several = f", mean of {seeds} seeds; thin lines and band: the seeds" if seeds > 1 else ""
-    return f"Line: sum over the agents{several}."
+    return how_to_read(max(len(records) for records in groups.values()), measure)
 
 
 def _draw_drifts(axes: Axes, groups: Groups, rounds: np.ndarray) -> str:

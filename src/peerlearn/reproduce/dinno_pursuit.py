@@ -98,7 +98,8 @@ class DinnoPursuit(Reproduction):
 
     def draw(self, records: Records, path: Path) -> None:
         runs = {label: select(records, GROUP, label) for label in METHODS}
-        turns = task(1, 1.0).facts.turns
+        one, read = task(1, 1.0), how_to_read(max(map(len, runs.values())), "team_reward")
+        turns = one.episodes * one.facts.steps * one.facts.turns  # of an update
         with styled():
             figure = Figure(figsize=(7.2, 4.2), layout="constrained")
             axes = figure.subplots()
@@ -106,11 +107,10 @@ class DinnoPursuit(Reproduction):
             for number, (label, found) in enumerate(runs.items()):
                 if found:
                     c = curve(found, "team_reward")
-                    updates = c.rounds / METHODS[label].rounds
-                    x = updates * task(1, 1.0).episodes * task(1, 1.0).facts.steps * turns
+                    x = turns * c.rounds / METHODS[label].rounds
                     handles[label] = line_and_band(axes, number, x / 1e6, c)
             axes.set(xlabel="million agent turns", ylabel="episode reward of the team")
-            explain(figure, handles, self.title, how_to_read(max(map(len, runs.values()))))
+            explain(figure, handles, self.title, read)
         keep(figure, path, self.title)
         first = [found[0] for found in runs.values() if found]
         for drawing in rollouts.draw(first):
