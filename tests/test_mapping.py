@@ -58,6 +58,9 @@ def test_the_published_network():
     by_hand = torch.sin(0.05 * (places @ first.T + network[0].linear.bias))
     torch.testing.assert_close(network[0](places), by_hand)
     assert network(places).shape == (5,)
+    rectified = map_network(rectified=True)
+    assert sum(p.numel() for p in rectified.parameters()) == 25_601
+    torch.testing.assert_close(rectified[:2](places), rectified[0](places).clamp(min=0))
     assert ((network(places) > 0) & (network(places) < 1)).all()
 
 
@@ -220,9 +223,24 @@ def test_the_centre_is_judged_on_what_each_agent_did_not_see():
         ({"waypoints": "nowhere"}, "nowhere is no folder with files of waypoints"),
         ({"scans": 1}, "scans is 1, expected a whole number of at least 2"),
         ({"features": 0}, "features is 0"),
-        ({"hidden": [4, 0]}, "each of hidden is 0"),
+        ({"hidden": [4, 0]}, "entry 1 of hidden is 0"),
         ({"scale": math.nan}, "scale is nan"),
         ({"cell_m": 0}, "cell_m is 0, expected a positive"),
+        ({"agents": "7"}, "agents is '7', expected a whole number"),
+        ({"batch_size": None}, "batch_size is None, expected a whole number"),
+        ({"batch_size": [20, 2.5, 20]}, "entry 1 of batch_size is 2.5, expected a whole number"),
+        ({"hidden": 64}, r"hidden is 64, expected a list of whole numbers, as \[64, 64\]"),
+        ({"hidden": ["64"]}, "entry 0 of hidden is '64', expected a whole number"),
+        ({"scans_per_round": None}, "scans_per_round is None, expected a positive"),
+        ({"range_m": "5"}, "range_m is '5', expected a positive"),
+        ({"width_m": True}, "width_m is True, expected a positive"),
+        ({"seed": None}, "seed is None, expected a whole number of at least 0"),
+        ({"rectified": "yes"}, "rectified is 'yes', expected true or false"),
+        ({"plan": np.ones((2, 2))}, r"plan is array.*, expected 'rooms', the path of an image"),
+        ({"log": 3}, "log is 3, expected the path of a log"),
+        ({"waypoints": 3}, "waypoints is 3, expected a folder, or for each agent an array"),
+        ({"waypoints": [3, 4, 5]}, r"waypoints is \[3, 4, 5\], expected a folder"),
+        ({"waypoints": ["a", "b", "c"]}, "waypoints is .*, expected a folder"),
         ({"cell_m": 1e-4}, "expected at most 4,000,000; take larger cells"),
     ],
 )
@@ -253,6 +271,16 @@ def test_a_log_is_divided_and_a_part_of_it_held_out(tmp_path):
     assert task.test[1].sum() < 30, "what is beyond the range is no wall"
     run = train(task, rounds=30, graph=pl.graphs.proximity(2, 3.0))
     assert run.final["loss"].mean() < run.history["loss"][0].mean()
+
+
+def test_all_scans_of_a_log_are_drawn_behind_its_maps(tmp_path):
+    """Of six scans two are held out; each alone sees a wall ahead of it, 0.1 m beyond the last."""
+    log = table(tmp_path / "log.csv", [[1.0, 2.03, 1.0, ""] for _ in range(6)])
+    scene = of_log(log, range_m=5.0, cell_m=0.1).scene()
+    ahead = {name: int(scene[name][8:12].any(dim=0).sum()) for name in ("wall", "raw_wall")}
+    assert ahead == {"wall": 2, "raw_wall": 6}
+    assert (scene["raw_known"] | ~scene["known"]).all()
+    assert "raw_wall" not in in_room().scene()
 
 
 def test_without_a_range_what_hits_nothing_tells_nothing(tmp_path):

@@ -40,6 +40,7 @@ def mapped(
     kept: Sequence[int] | None = None,
     edges: Sequence[tuple[int, int]] = ((0, 1),),
     wall: np.ndarray = WALL,
+    raw: np.ndarray | None = None,
     agents: int = AGENTS_HERE,
 ) -> Path:
     """A run's folder: network i after k rounds maps shade 20 i + k + seed, and finds i + k %."""
@@ -53,6 +54,8 @@ def mapped(
         measures = {"loss": [1.0] * networks, "wall_iou": iou, "messages_received": heard}
         lines.append({"kind": "evaluation", "round": k, "measures": measures, "seconds": {}})
     scene = {"wall": wall, "known": KNOWN, "ways": WAYS, "scan": SCAN, "extent": EXTENT}
+    if raw is not None:
+        scene |= {"raw_wall": raw, "raw_known": np.ones_like(raw)}
     for k in evaluated if kept is None else kept:
         shades = (
             np.full((networks, *wall.shape), k + seed) + 20 * np.arange(networks)[:, None, None]
@@ -156,6 +159,17 @@ def test_the_common_map_is_the_mean_of_the_agents(tmp_path: Path) -> None:
     assert truth[4, 4] == pytest.approx([1, 1, 1])
     assert truth[-1, 4] == pytest.approx([0, 0, 0])
     assert titles(figure) == ["ground truth", "DiNNO · IoU 0.11"]
+
+
+def test_beside_the_maps_of_a_log_stands_what_all_its_scans_draw(tmp_path: Path) -> None:
+    drawing = drawn(mapped(tmp_path, raw=~WALL))["map-methods"]
+    judged, raw, common = images(drawing.figure)
+    assert titles(drawing.figure)[:2] == ["held-out scans", "all raw scans"]
+    assert judged[4, 4] == pytest.approx([1, 1, 1])
+    assert raw[4, 4] == pytest.approx([0, 0, 0])
+    assert raw[0, 0] == pytest.approx([1, 1, 1])
+    assert common[4, 4] == pytest.approx(shade((10 + 30 + 50) / 3 / 255))
+    assert "black where a beam ended" in drawing.caption
 
 
 def test_cells_that_are_not_judged_are_grey(tmp_path: Path) -> None:

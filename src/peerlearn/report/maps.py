@@ -132,19 +132,34 @@ def _graph(name: str, graph: str, label: str, run: MappedRun) -> Drawing:
 
 def _methods(building: Building) -> Drawing:
     scene, runs = building.scene, building.runs
-    figure, (first, *others) = panels(1 + len(runs), scene, across=3)
-    show(first, scene, truth(scene), "ground truth")
-    for axes, (label, run) in zip(others, runs.items(), strict=True):
+    grounds = _grounds(scene)
+    figure, grid = panels(len(grounds) + len(runs), scene, across=3)
+    for axes, (title, pixels) in zip(grid, grounds.items(), strict=False):
+        show(axes, scene, pixels, title)
+    for axes, (label, run) in zip(grid[len(grounds) :], runs.items(), strict=True):
         title = shorten(label) + _scored(run.iou(run.rounds[-1]))
         show(axes, scene, shades(scene, _common(run.last)), title)
     seeds = sorted({run.record.seed for run in runs.values()})
     caption = (
         f"Mean of the agents' maps at the last evaluation, seed {listed([str(s) for s in seeds])}. "
-        f"{_explained(scene)} IoU: walls found and real, over walls found or real; mean over the "
-        "agents."
+        f"{_explained(scene)}{_drawn(scene)} IoU: walls found and real, over walls found or real; "
+        "mean over the agents."
     )
     title = "What each method mapped"
     return Drawing(building.name("map-methods"), figure, title, caption, wide=True)
+
+
+def _grounds(scene: Arrays) -> dict[str, NDArray[Any]]:
+    """title -> pixels of what maps are judged by and, of a log, of what all its scans draw."""
+    if "raw_wall" not in scene:
+        return {"ground truth": truth(scene)}
+    raw = {"wall": scene["raw_wall"], "known": scene["raw_known"]}
+    return {"held-out scans": truth(scene), "all raw scans": truth(raw)}
+
+
+def _drawn(scene: Arrays) -> str:
+    drawn = " Of scans: black where a beam ended, white where beams only crossed, else grey."
+    return drawn if "raw_wall" in scene else ""
 
 
 def _own_maps(building: Building) -> Iterator[Drawing]:

@@ -62,7 +62,8 @@ def _draw_agents(
         _number_agents(axes, places, values <= (low + high) / 2)
     if not known.size:
         return None
-    _color_bar(axes, scale, measure)
+    if low < high:  # else there is nothing to tell apart
+        _color_bar(axes, scale, measure)
     return low, high
 
 
@@ -99,8 +100,10 @@ def _coloured(record: Record, measure: str, seen: tuple[float, float] | None) ->
     if seen is None:
         return "No agent has a value to colour it by."
     low, high = (show(Number(value), measure) for value in seen)
-    who = f"Coloured by the last {words(measure)} of {record.label}, seed {record.seed}"
-    return f"{who}: {low if low == high else f'from {low} to {high}'}."
+    what = f"last {words(measure)} of {record.label}, seed {record.seed}"
+    if seen[0] == seen[1]:
+        return f"The {what}, is the same everywhere: {low}."
+    return f"Coloured by the {what}: {low if low == high else f'from {low} to {high}'}."
 
 
 def _places(network: nx.Graph, graph: dict[str, Any]) -> Places:

@@ -42,18 +42,24 @@ class Planned:
     def folder(self) -> str:
         return f"{self.group}/{self.label}/seed-{self.seed}"
 
-    def shortened(self, divisor: int) -> Planned:
+    def shortened(self, divisor: int, evaluations: int) -> Planned:
         """The same for a fraction of the rounds; schedules over the rounds shrink with them."""
         rounds = max(self.rounds // divisor, 20)
-        return replace(self, rounds=rounds, evaluate_every=max(rounds // 4, 1))
+        return replace(self, rounds=rounds, evaluate_every=max(rounds // evaluations, 1))
 
 
 class Reproduction(ABC):
-    """A published figure: its runs, its table and its picture."""
+    """A published figure: its runs, its table and its picture.
+
+    Attributes:
+        short_divisor: of the rounds, for ``--short``.
+        short_evaluations: how often a run is evaluated then, besides at its start.
+    """
 
     name: str
     title: str
     short_divisor: int = 20
+    short_evaluations: int = 4
 
     @abstractmethod
     def plan(self) -> list[Planned]:
@@ -70,7 +76,8 @@ class Reproduction(ABC):
     def shorten(self, plan: list[Planned]) -> list[Planned]:
         """What ``--short`` runs: the first seed, a fraction of the rounds."""
         first = min(p.seed for p in plan)
-        return [p.shortened(self.short_divisor) for p in plan if p.seed == first]
+        divisor, evaluations = self.short_divisor, self.short_evaluations
+        return [p.shortened(divisor, evaluations) for p in plan if p.seed == first]
 
 
 def select(records: Records, group: str, label: str) -> list[Record]:

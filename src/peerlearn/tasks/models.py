@@ -6,6 +6,7 @@ import itertools
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 
 class MaxPool2(nn.Module):
@@ -83,11 +84,15 @@ class Sine(nn.Module):
         nn.init.uniform_(self.linear.weight, -bound, bound)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.sin(self.scale * self.linear(x))
+        layer = self.linear  # the scale goes in with the places, which are fewer than the waves
+        return torch.sin(linear(self.scale * x, layer.weight, self.scale * layer.bias))
 
 
 def map_network(
-    features: int = 256, hidden: tuple[int, ...] = (64, 64, 64), scale: float = 0.05
+    features: int = 256,
+    hidden: tuple[int, ...] = (64, 64, 64),
+    scale: float = 0.05,
+    rectified: bool = False,
 ) -> nn.Sequential:
     """DiNNO's map: places (B, 2) -> the probabilities (B,) of a wall there; 25,601 parameters.
 
@@ -95,9 +100,10 @@ def map_network(
         features: width of the sine layer.
         hidden: widths of the ReLU layers after it.
         scale: of the sine layer: its waves are at least 2 pi / (scale sqrt(12 / features)) long.
+        rectified: a ReLU after the sine layer too: not in the paper, but in its authors' code.
     """
     widths = (features, *hidden)
-    layers: list[nn.Module] = [Sine(2, features, scale)]
+    layers: list[nn.Module] = [Sine(2, features, scale), *([nn.ReLU()] if rectified else [])]
     for before, after in itertools.pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(widths[-1], 1), nn.Sigmoid(), nn.Flatten(0))

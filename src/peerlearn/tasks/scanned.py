@@ -1,0 +1,210 @@
+"""What agents scan on their drives, through a plan or in a log, and by what maps are judged."""
+
+from __future__ import annotations
+
+import re
+import reprlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation
+from torch import Tensor
+
+from ..data.drift import require_count
+from ..data.sources import local
+from ..learners.randomness import generator
+from ..mapping import (
+    Ground,
+    Lidar,
+    Scans,
+    World,
+    check_free,
+    divide,
+    floor_plan,
+    from_image,
+    from_ros,
+    ground_of_scans,
+    ground_of_world,
+    held_out,
+    load_waypoints,
+    planned,
+    read_log,
+    smooth,
+)  # fmt: skip
+
+BUILT_IN = "rooms"
+CELLS = 160  # of the longer side of the grid that maps are judged on, unless said otherwise
+SEEN = 1  # cells around those that a beam has crossed, which count as seen too
+VALIDATION = 17  # the purpose of the random poses from which maps are validated
+
+Waypoints = str | Path | Sequence[NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What is driven, and by what it is judged.
+
+    Args:
+        ground: what maps are judged by.
+        scans: of each agent.
+        validation: scans that nobody learns from.
+        source: of what all this is made, by which a run that is resumed knows it again.
+        raw: of a log, the ground as all its scans together draw it.
+    """
+
+    ground: Ground
+    scans: Sequence[Scans]
+    validation: Scans
+    source: Sequence[NDArray[Any]]
+    raw: Ground | None = None
+
+    @property
+    def unseen(self) -> NDArray[np.bool_]:
+        """(agents, H, W) the cells that no beam of an agent's whole drive comes near."""
+        crossed = [self.ground.crossed(s) for s in self.scans]
+        return ~np.stack([binary_dilation(c, iterations=SEEN) for c in crossed])
+
+    def backdrop(self) -> dict[str, Tensor]:
+        """The ground, the agents' ways, and a scan of each; of a log, what all its scans draw."""
+        longest = max(map(len, self.scans))
+        ways = np.full((len(self.scans), longest, 2), np.nan)
+        for way, scans in zip(ways, self.scans, strict=True):
+            way[: len(scans)] = scans.poses[:, :2]
+        first = [s.poses[0, :2] + np.zeros((1, 2)) for s in self.scans]
+        ends = [np.concatenate([f, s[:1].hits]) for f, s in zip(first, self.scans, strict=True)]
+        beams = np.full((len(ends), max(map(len, ends)), 2), np.nan)
+        for beam, end in zip(beams, ends, strict=True):
+            beam[: len(end)] = end
+        found = {
+            "extent": torch.tensor(self.ground.extent, dtype=torch.float64),
+            "wall": torch.from_numpy(self.ground.wall),
+            "known": torch.from_numpy(self.ground.known),
+            "ways": torch.from_numpy(ways),
+            "scan": torch.from_numpy(beams),
+        }
+        if self.raw is not None:
+            found["raw_wall"] = torch.from_numpy(self.raw.wall)
+            found["raw_known"] = torch.from_numpy(self.raw.known)
+        return found
+
+
+def of_plan(
+    world: World, lidar: Lidar, loops: Sequence[NDArray[np.float64]], validation: int,
+    cell_m: float | None, seed: int,
+) -> Scanned:  # fmt: skip
+    """Simulated on the agents' loops (scans, 3), and from random poses for validation."""
+    poses = world.free_poses(validation, generator(seed, VALIDATION))
+    return Scanned(
+        ground=ground_of_world(world, _cell(cell_m, max(world.width, world.height))),
+        scans=[lidar.scan(world, loop) for loop in loops],
+        validation=lidar.scan(world, poses),
+        source=[np.packbits(world.walls), np.array([world.metres_per_pixel])],
+    )
+
+
+def of_log(
+    path: Path, agents: int, divided: Any, every: int, range_m: float | None,
+    cell_m: float | None, seed: int,
+) -> Scanned:  # fmt: skip
+    """Of a log, but one scan of so many, which maps are validated on."""
+    require_count("every", every, least=2)
+    log = read_log(path, range_m)
+    if log.skipped:
+        warnings.warn(f"{path}: {log.note}", stacklevel=3)
+    scans = log.scans
+    if range_m is None:  # whoever sees so far looks out of windows and past its own limits
+        scans = replace(scans, ranges=np.where(np.isinf(scans.ranges), np.nan, scans.ranges))
+    scans = scans[np.flatnonzero(~np.isnan(scans.ranges).all(axis=1))]
+    hits = scans.hits
+    side = float(np.ptp(hits, axis=0).max()) if len(hits) else 0.0
+    if side == 0:
+        raise ValueError(f"{path} has no beams that hit anything at two places; nothing to map")
+    own, rest = held_out(len(scans), every)
+    learned, validation = scans[own], scans[rest]
+    extent = [*np.stack([hits.min(axis=0), hits.max(axis=0)]).T.ravel()]
+    parts = divide(learned.poses, agents, divided, seed)
+    cell = _cell(cell_m, side)
+    return Scanned(
+        ground=ground_of_scans(validation, cell, extent),
+        scans=[learned[part] for part in parts],
+        validation=validation,
+        source=[scans.ranges, scans.poses],
+        raw=ground_of_scans(scans, cell, extent),
+    )
+
+
+def world_of(
+    plan: str | Path | World, metres_per_pixel: float, walls: Any, width_m: float, height_m: float,
+    seed: int,
+) -> World:  # fmt: skip
+    """The plan, whatever it is given by."""
+    if isinstance(plan, World):
+        return plan
+    if plan == BUILT_IN:
+        return floor_plan(width_m, height_m, seed=seed, metres_per_pixel=metres_per_pixel)
+    path = file(plan)
+    if path.suffix in (".yaml", ".yml"):
+        return from_ros(path)
+    return from_image(path, metres_per_pixel, walls=walls)
+
+
+def file(name: str | Path) -> Path:
+    """A file by its path, or else below PEERLEARN_DATA."""
+    return Path(name) if Path(name).exists() else local(str(name), f"{name}")
+
+
+def loops(
+    waypoints: Waypoints | None, world: World, agents: int, scans: int, seed: int
+) -> list[NDArray[np.float64]]:
+    """(scans, 3) poses of each agent."""
+    given = list(planned(world, agents, seed)) if waypoints is None else _given(waypoints)
+    if len(given) != agents:
+        raise ValueError(
+            f"there are waypoints for {len(given)} agents, expected {agents}; give each agent its "
+            "own, or say how many agents there are"
+        )
+    for agent, points in enumerate(given):
+        check_free(world, points, f"agent {agent}'s waypoint")
+    found = [smooth(points, scans) for points in given]
+    for agent, poses in enumerate(found):
+        check_free(world, poses, f"agent {agent}'s pose")
+    return found
+
+
+def _given(waypoints: Waypoints) -> list[NDArray[np.float64]]:
+    if isinstance(waypoints, str | Path):
+        found = (p for p in Path(waypoints).glob("*") if p.suffix in (".npy", ".csv"))
+        files = sorted(found, key=_natural)
+        if not files:
+            raise ValueError(
+                f"{waypoints} is no folder with files of waypoints (.npy, .csv); give it one for "
+                "each agent"
+            )
+        return [load_waypoints(p) for p in files]
+    try:
+        given = [np.asarray(w, float) for w in waypoints]
+    except (TypeError, ValueError):
+        given = []
+    if not given or any(w.ndim != 2 or w.shape[1] != 2 for w in given):
+        raise ValueError(
+            f"waypoints is {reprlib.repr(waypoints)}, expected a folder, or for each agent an "
+            "array (k, 2) of x and y in metres"
+        )
+    return given
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """By which 2.npy comes before 10.npy."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(p), "") if p.isdigit() else (-1, p) for p in parts]
+
+
+def _cell(cell_m: float | None, side_m: float) -> float:
+    """The side of a cell, by default so that the longer side has `CELLS`."""
+    return side_m / CELLS if cell_m is None else cell_m

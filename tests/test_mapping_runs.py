@@ -1,0 +1,80 @@
+"""Whole mapping runs: the demo, and the published one in short."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from peerlearn import experiment, record
+from peerlearn.data import MissingData
+from peerlearn.reproduce.dinno_mapping import DinnoMapping, world
+from peerlearn.training import train
+
+DEMO = Path(__file__).parents[1] / "experiments" / "mapping.toml"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_team_maps_nearly_as_well_as_with_pooled_data(tmp_path: Path) -> None:
+    """And what an agent never saw, at least twice as well as agents that do not talk."""
+    demo = experiment.load(DEMO)
+    kept = ("DiNNO", "Centralized", "Isolated")
+    few = replace(
+        demo,
+        settings=demo.settings.model_copy(update={"evaluate_every": demo.settings.rounds}),
+        algorithms={name: demo.algorithms[name] for name in kept},
+    )
+    experiment.run(few, tmp_path)
+    final = {r.label: r.final for r in record.read_all(tmp_path)}
+    found = {name: measured["wall_iou"].mean() for name, measured in final.items()}
+    unseen = {name: measured["wall_iou_unseen"].mean() for name, measured in final.items()}
+    assert found["DiNNO"] > found["Centralized"] - 0.05
+    assert unseen["DiNNO"] > 2 * unseen["Isolated"]
+    assert final["DiNNO"]["consensus_error"].max() < 0.1
+
+
+def test_a_short_run_is_judged_twice_and_its_table_says_how_short_it_was() -> None:
+    """50 of 4,000 rounds, evaluated at their start and end."""
+    reproduction = DinnoMapping()
+    short = reproduction.shorten(reproduction.plan())
+    assert {(run.rounds, run.evaluate_every) for run in short} == {(50, 50)}
+    measures = {"loss": [0.5, 0.7], "wall_iou": [0.1, 0.2], "wall_iou_unseen": [0.0, 0.1]}
+    evaluation = {"kind": "evaluation", "round": 50, "measures": measures, "seconds": {}}
+    records = {
+        run.folder: record.from_lines([
+            {"kind": "start", "schema": 1, "label": run.label, "seed": 0, "rounds": run.rounds},
+            evaluation, {"kind": "end", "round": 50},
+        ])
+        for run in short
+    }  # fmt: skip
+    heading, _, first = reproduction.table(records).splitlines()[:3]
+    assert "| 50 rounds: validation BCE | 50 rounds: IoU of walls |" in heading
+    assert heading.count("rounds") == 3
+    assert first == "| DiNNO | as centralized | 0.600 | 0.150 | 0.050 |"
+
+
+@pytest.fixture
+def plan() -> None:
+    try:
+        world()
+    except MissingData as missing:
+        pytest.skip(f"DiNNO's floor plan is not here: {missing}")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_published_direction_in_short(plan: None, tmp_path: Path) -> None:
+    """After 50 rounds: validation losses of the team, of pooled data, of plain steps."""
+    reproduction = DinnoMapping()
+    loss = {}
+    for run in reproduction.shorten(reproduction.plan()):
+        if run.label in ("DiNNO", "Centralized", "DSGD"):
+            ended = train(
+                run.task(), run.algorithm, run.graph, rounds=run.rounds, seed=run.seed,
+                evaluate_every=run.evaluate_every, label=run.label,
+            )  # fmt: skip
+            loss[run.label] = ended.final["loss"].mean()
+    assert loss["DiNNO"] < 1.1 * loss["Centralized"]
+    assert loss["DiNNO"] < 0.5 * loss["DSGD"]
