@@ -17,7 +17,7 @@ from PIL import Image
 
 from peerlearn import snapshots
 from peerlearn.record import FILE_NAME, read_all
-from peerlearn.report import build, maps, style
+from peerlearn.report import animation, build, maps, style
 from peerlearn.report.panels import AGENTS
 
 AGENTS_HERE = 3
@@ -301,7 +301,7 @@ def test_an_animation_that_grows_too_large_skips_rounds(
 ) -> None:
     records = read_all(mapped(tmp_path, evaluated=[0, 40, 80, 120]))
     (whole,) = maps.animate(records)
-    monkeypatch.setattr(maps, "MAX_BYTES", len(whole.gif) - 1)
+    monkeypatch.setattr(animation, "MAX_BYTES", len(whole.gif) - 1)
     (shorter,) = maps.animate(records)
     assert len(shorter.gif) < len(whole.gif)
     ends = []

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Sequence
-from io import BytesIO
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import networkx as nx
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
-from PIL import Image
 
 from ..record import Record
+from .animation import Animation, Film
 from .mapped import Arrays, Building, MappedRun, buildings
 from .measures import talks
 from .panels import AGENTS, color, draw_agents, draw_ways, panels, shades, show, truth
@@ -27,29 +23,8 @@ EDGE = "#2b323a"  # of the graph
 FAINT_WALLS, FAINT_WAYS = 0.4, 0.3  # behind the graph
 FRAMES = 6  # of a strip
 SHOWN = 12  # agents whose own maps are shown
-FRAME_MS, LAST_FRAME_MS = 250, 2000  # of the animation
-MAX_BYTES = 2_000_000
-FRAME_DPI = 120
+FRAME_MS = 250  # of the animation
 SHADES_KEPT = 40  # of 256: GIF has few colours
-
-
-class Animation(NamedTuple):
-    """A GIF with its name (of the file), its title and what is seen on it, in words."""
-
-    name: str
-    gif: bytes
-    title: str
-    caption: str
-
-    def save(self, folder: Path) -> str:
-        """Write ``NAME.gif``.
-
-        Returns:
-            An address for a page that holds all of it.
-        """
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{self.name}.gif").write_bytes(self.gif)
-        return f"data:image/gif;base64,{base64.b64encode(self.gif).decode()}"
 
 
 def draw(records: Sequence[Record]) -> list[Drawing]:
@@ -194,42 +169,22 @@ def _strip(building: Building) -> Drawing:
 
 def _growing(building: Building) -> Animation:
     label, run = building.watched
-    colors = _palette()
     figure, (axes,) = panels(1, run.scene)
-    figure.set_dpi(FRAME_DPI)
-    canvas = FigureCanvasAgg(figure)
-    frames = []
+    film = Film(figure, _colors())
     for round in run.rounds:
         axes.clear()
         axes.set_axis_off()
         _show_round(axes, run, round)
-        canvas.draw()
-        figure.set_layout_engine("none")  # the first frame has laid out all of them
-        pixels = np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
-        frame = Image.fromarray(pixels)
-        frames.append(frame.quantize(palette=colors, dither=Image.Dither.NONE))
+        film.take()
     name, title = building.name("map-growing"), f"The map growing, round by round: {label}"
-    return Animation(name, _gif(frames), title, _grown(run))
+    return Animation(name, film.gif(FRAME_MS), title, _grown(run))
 
 
-def _palette() -> Image.Image:
-    """An image of all colours of a frame: shades of walls, judged or not, and the agents."""
+def _colors() -> NDArray[Any]:
+    """All colours of a frame: shades of walls, judged or not, and the agents."""
     steps = np.linspace(0, 1, SHADES_KEPT)
     walls = [shades({"known": np.full(SHADES_KEPT, known)}, steps) for known in (True, False)]
-    colors = np.concatenate([*walls, [to_rgb(c) for c in AGENTS]])
-    image = Image.new("P", (1, 1))
-    image.putpalette(np.rint(255 * colors).astype(np.uint8).tobytes())
-    return image
-
-
-def _gif(frames: list[Image.Image]) -> bytes:
-    """All frames; every second of them up to the last while they exceed MAX_BYTES."""
-    first, *rest = frames
-    durations = [FRAME_MS] * len(rest) + [LAST_FRAME_MS]
-    file = BytesIO()
-    first.save(file, "GIF", save_all=True, append_images=rest, duration=durations, loop=0)
-    fits = len(file.getvalue()) <= MAX_BYTES or not rest
-    return file.getvalue() if fits else _gif(frames[::-2][::-1])
+    return np.concatenate([*walls, [to_rgb(c) for c in AGENTS]])
 
 
 def _show_round(axes: Axes, run: MappedRun, round: int) -> None:

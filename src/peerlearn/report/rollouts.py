@@ -5,21 +5,18 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
-from io import BytesIO
 
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from numpy.typing import NDArray
-from PIL import Image
 
 from ..record import Record
+from .animation import Animation, Film
 from .chases import BODIES, Chase, Corners, Rollout, chases
-from .maps import Animation
 from .style import FAINT, INK, Drawing, shorten, styled
 from .table import listed
 
@@ -28,8 +25,7 @@ COLORS = {"obstacles": "#2b323a", "pursuers": "#c2182b", "evaders": "#1fa34a"}  
 TRAIL, FAINTNESS = 10, 0.45  # the latest steps of a way are drawn
 FRAMES = 6  # of a strip
 MOST_FRAMES = 200  # of the animation
-FRAME_MS, LAST_FRAME_MS = 100, 2000  # a step of the world is a tenth of a second
-FRAME_DPI = 120
+FRAME_MS = 100  # of the animation
 SHADES = 16  # of each colour, to white
 STRIP_WIDTH = 9.4  # inches
 MOVING_WIDTH = 5.2  # of the animation
@@ -68,32 +64,28 @@ def _strip(chase: Chase) -> Drawing:
 
 def _moving(chase: Chase) -> Animation:
     """Panels in a block that is about as high as wide."""
-    count, colors = len(chase.rollouts), _palette()
+    count = len(chase.rollouts)
     columns = math.ceil(math.sqrt(count))
     rows, side = math.ceil(count / columns), MOVING_WIDTH / columns
-    figure = Figure((MOVING_WIDTH, rows * (side + WORDS)), dpi=FRAME_DPI, layout="constrained")
+    figure = Figure((MOVING_WIDTH, rows * (side + WORDS)), layout="constrained")
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in grid[count:]:
         axes.set_axis_off()
     for axes, (label, rollout) in zip(grid, chase.rollouts.items(), strict=False):
         _lay_out(axes, rollout, chase.frame)
         axes.set_title(textwrap.fill(shorten(label), round(CHARACTERS * side)), fontsize="medium")
-    canvas = FigureCanvasAgg(figure)
-    frames = []
+    film = Film(figure, _colors())
     for step in _moments(chase, MOST_FRAMES):
         shown = [
             artist
             for axes, rollout in zip(grid, chase.rollouts.values(), strict=False)
             for artist in _show(axes, rollout, step)
         ]
-        canvas.draw()
-        figure.set_layout_engine("none")  # the first frame has laid out all of them
-        pixels = np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
-        frames.append(Image.fromarray(pixels).quantize(palette=colors, dither=Image.Dither.NONE))
+        film.take()
         for artist in shown:
             artist.remove()
     name, title = chase.name("rollout-chase"), "The chase, step by step"
-    return Animation(name, _gif(frames), title, _caption(chase))
+    return Animation(name, film.gif(FRAME_MS), title, _caption(chase))
 
 
 def _moments(chase: Chase, most: int) -> list[int]:
@@ -131,22 +123,11 @@ def _body(axes: Axes, name: str, place: NDArray[np.float32]) -> Artist:
     return axes.add_artist(circle)  # unlike a patch it is not asked for its limits
 
 
-def _palette() -> Image.Image:
-    """An image of all colours of a frame: those of bodies and words, down to white."""
+def _colors() -> NDArray[np.float64]:
+    """All colours of a frame: those of bodies and words, down to white."""
     shades = np.linspace(0, 1, SHADES)[:, None]
     pure = [np.array(to_rgb(c)) for c in (*COLORS.values(), INK, FAINT)]
-    colors = np.concatenate([c + (1 - c) * shades for c in pure])
-    image = Image.new("P", (1, 1))
-    image.putpalette(np.rint(255 * colors).astype(np.uint8).tobytes())
-    return image
-
-
-def _gif(frames: list[Image.Image]) -> bytes:
-    first, *rest = frames
-    durations = [FRAME_MS] * len(rest) + [LAST_FRAME_MS]
-    file = BytesIO()
-    first.save(file, "GIF", save_all=True, append_images=rest, duration=durations, loop=0)
-    return file.getvalue()
+    return np.concatenate([c + (1 - c) * shades for c in pure])
 
 
 def _caption(chase: Chase) -> str:
