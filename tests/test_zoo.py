@@ -310,6 +310,12 @@ def test_what_an_environment_itself_lacks_is_named(monkeypatch, tmp_path):
         Zoo("own_world")
 
 
+def test_what_a_family_of_environments_lacks_has_an_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "Box2D", None)
+    with pytest.raises(ValueError, match=r"install it with pip install \"pettingzoo\[sisl\]\""):
+        Zoo("multiwalker_v9")
+
+
 REFUSED = [
     (3, {}, "environment is 3, expected a module's name"),
     ("json", {}, "json has no parallel_env"),

@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
+from importlib.metadata import metadata
 from importlib.util import find_spec
 from numbers import Integral
 from typing import Any
@@ -158,8 +159,8 @@ class Zoo(Environment):
         except Exception as error:
             raise ValueError(
                 f"the environment {self.name} could not be made with the arguments "
-                f"{self.arguments} ({type(error).__name__}: {error}); look up what it takes and "
-                "what it needs installed"
+                f"{self.arguments} ({type(error).__name__}: {error}); look up what it takes, and "
+                f"install {_needs(self._make.__module__)}"
             ) from error
         if not isinstance(made, self._parallel) or not getattr(made, "possible_agents", None):
             raise ValueError(
@@ -252,8 +253,17 @@ def _imported(name: str) -> Any:
         if f"{path}.".startswith(f"{error.name}."):
             raise _unknown(name) from error
         raise ValueError(
-            f"the environment {name!r} cannot be imported ({error}); install what it needs"
+            f"the environment {name!r} cannot be imported ({error}); install {_needs(path)}"
         ) from error
+
+
+def _needs(path: str) -> str:
+    """What an environment's family wants to be installed: PettingZoo has an extra for each."""
+    package, _, rest = path.partition(".")
+    family = rest.split(".")[0]
+    if package == "pettingzoo" and family in (metadata(package).get_all("Provides-Extra") or []):
+        return f"it with pip install \"pettingzoo[{family}]\""
+    return "what it needs"
 
 
 def _unknown(name: str) -> ValueError:
