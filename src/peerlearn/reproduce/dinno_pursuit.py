@@ -98,7 +98,10 @@ class DinnoPursuit(Reproduction):
 
     def draw(self, records: Records, path: Path) -> None:
         runs = {label: select(records, GROUP, label) for label in METHODS}
-        one, read = task(1, 1.0), how_to_read(max(map(len, runs.values())), "team_reward")
+        read = how_to_read(max(map(len, runs.values())), "team_reward")
+        if tuned := max(len(runs[label]) for label in TUNED):
+            read += f" Tuned: {tuned} of them."
+        one = task(1, 1.0)
         turns = one.episodes * one.facts.steps * one.facts.turns  # of an update
         with styled():
             figure = Figure(figsize=(7.2, 4.2), layout="constrained")
