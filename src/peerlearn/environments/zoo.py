@@ -262,7 +262,7 @@ def _needs(path: str) -> str:
     package, _, rest = path.partition(".")
     family = rest.split(".")[0]
     if package == "pettingzoo" and family in (metadata(package).get_all("Provides-Extra") or []):
-        return f"it with pip install \"pettingzoo[{family}]\""
+        return f'it with pip install "pettingzoo[{family}]"'
     return "what it needs"
 
 
