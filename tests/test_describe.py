@@ -113,7 +113,6 @@ def test_schedules_are_told_apart_and_tell_no_address():
         (partial(rule, 1, share=2), {"partial": "rule", "args": [1], "share": 2}),
         (pl.schedules.log(1.0, 0.5), {"schedule": "log", "start": 1.0, "end": 0.5}),
     ],
-    ids=str,
 )
 def test_values_in_json(value, told):
     assert json.loads(json.dumps(plain(value))) == told

@@ -230,7 +230,7 @@ def test_a_damaged_zipped_file_is_refused(small_idx, monkeypatch, tmp_path):
         ("a", b"\0\0\x0d" + idx(np.zeros((2, 2)))[3:], "no idx file"),
         ("a", idx(np.zeros((5, 3)))[:-1], "holds 14 bytes after its header, which promises 15"),
         ("a", idx(np.zeros((5, 3))) + b"x", "holds 16 bytes after its header, which promises 15"),
-        ("a.gz", gzip.compress(idx(np.zeros(100)))[:-4], "no complete gzip file"),
+        ("a.gz", gzip.compress(idx(np.zeros(100)), mtime=0)[:-4], "no complete gzip file"),
         ("a.gz", idx(np.zeros(100)), "no complete gzip file"),
     ],
 )
