@@ -17,7 +17,7 @@ test: .venv/installed  ## lint, types and tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses auto --dist worksteal
 
 format: .venv/installed  ## put the code into the house's form
 	$(BIN)/ruff check --fix
