@@ -159,8 +159,8 @@ class Zoo(Environment):
         except Exception as error:
             raise ValueError(
                 f"the environment {self.name} could not be made with the arguments "
-                f"{self.arguments} ({type(error).__name__}: {error}); look up what it takes, and "
-                f"install {_needs(self._make.__module__)}"
+                f"{self.arguments} ({type(error).__name__}: {error}); look up what it takes and "
+                "what it needs installed"
             ) from error
         if not isinstance(made, self._parallel) or not getattr(made, "possible_agents", None):
             raise ValueError(
