@@ -38,7 +38,7 @@ def test_a_flaser_message_is_pose_time_and_readings(tmp_path):
     lines = ["# a comment", "ODOM 0 0 0 0 0 0 1 h 1", "", flaser([1, 2.5, 81.83, 90, 0, -1])]
     log = read_log(written(tmp_path, *lines))
     np.testing.assert_array_equal(log.scans.poses, [[1, 2, 0.5]])
-    np.testing.assert_array_equal(log.scans.ranges, [[1, 2.5, np.inf, np.inf, np.nan, np.nan]])
+    np.testing.assert_array_equal(log.scans.ranges, [[1, 2.5, np.nan, np.nan, np.nan, np.nan]])
     assert (log.times.tolist(), log.skipped, log.note, len(log)) == ([3.25], [], "", 1)
     assert log.scans.range_m == 81.83
 
@@ -56,15 +56,16 @@ def test_a_robotlaser_message_says_its_own_angles_and_range(tmp_path):
     first = robotlaser([1, 2, 50, 0.5], remissions=[5, 6])
     log = read_log(written(tmp_path, first, robotlaser([4, 3, 2, 1], pose=(9, 8, 7))))
     np.testing.assert_allclose(log.scans.angles, [-1.5, -1.25, -1, -0.75])
-    np.testing.assert_array_equal(log.scans.ranges, [[1, 2, np.inf, 0.5], [4, 3, 2, 1]])
+    np.testing.assert_array_equal(log.scans.ranges, [[1, 2, np.nan, 0.5], [4, 3, 2, 1]])
     np.testing.assert_array_equal(log.scans.poses, [[1, 2, 0.5], [9, 8, 7]])
     assert log.scans.range_m == 50
     assert log.times.tolist() == [3.25, 3.25]
 
 
 def test_readings_from_a_given_range_on_are_nothing_in_range(tmp_path):
-    scans = read_log(written(tmp_path, flaser([1, 5, 6, 0])), range_m=5).scans
-    np.testing.assert_array_equal(scans.ranges, [[1, np.inf, np.inf, np.nan]])
+    """But not the lidar's own limit, which it also gives where a beam was lost."""
+    scans = read_log(written(tmp_path, flaser([1, 5, 6, 0, 81.83])), range_m=5).scans
+    np.testing.assert_array_equal(scans.ranges, [[1, np.inf, np.inf, np.nan, np.nan]])
     assert scans.range_m == 5
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import peerlearn as pl
 from peerlearn import record, snapshots
-from peerlearn.mapping import World
+from peerlearn.mapping import World, floor_plan
 from peerlearn.tasks import mapping
 from peerlearn.tasks.models import map_network
 
@@ -199,8 +200,9 @@ def test_the_centre_is_judged_on_what_each_agent_did_not_see():
     task = mapping(**SMALL)
     centre = task.pooled()
     network = map_network(16, (8,), 1.0)
-    each = [task.judge(network, a)["wall_iou_unseen"] for a in range(3)]
-    assert centre.judge(network, 0)["wall_iou_unseen"] == pytest.approx(np.mean(each))
+    each, all_of_it = [task.judge(network, a) for a in range(3)], centre.judge(network, 0)
+    for name in ("wall_iou_unseen", "wall_precision_unseen", "wall_recall_unseen"):
+        assert all_of_it[name] == pytest.approx(np.mean([measured[name] for measured in each]))
 
 
 # --- what can be wrong ------------------------------------------------------------------------
@@ -220,7 +222,8 @@ def test_the_centre_is_judged_on_what_each_agent_did_not_see():
         ({"validation": 0}, "validation is 0"),
         ({"plan": "missing.png"}, "missing.png"),
         ({"log": "missing.log"}, "got a log and plan"),
-        ({"waypoints": "nowhere"}, "nowhere is no folder with files of waypoints"),
+        ({"waypoints": "nowhere"}, "nowhere is not on this machine: give its path"),
+        ({"waypoints": "."}, r"\. is no folder with files of waypoints"),
         ({"scans": 1}, "scans is 1, expected a whole number of at least 2"),
         ({"features": 0}, "features is 0"),
         ({"hidden": [4, 0]}, "entry 1 of hidden is 0"),
@@ -241,6 +244,10 @@ def test_the_centre_is_judged_on_what_each_agent_did_not_see():
         ({"waypoints": 3}, "waypoints is 3, expected a folder, or for each agent an array"),
         ({"waypoints": [3, 4, 5]}, r"waypoints is \[3, 4, 5\], expected a folder"),
         ({"waypoints": ["a", "b", "c"]}, "waypoints is .*, expected a folder"),
+        ({"ways": "straight"}, "ways is 'straight', expected 'spline' or 'planned'"),
+        ({"waypoints_scale": 2.0}, "waypoints_scale is 2.0, expected two finite numbers other"),
+        ({"waypoints_scale": [1, 0]}, r"waypoints_scale is \[1, 0\], expected two finite"),
+        ({"clearance_m": 0}, "clearance_m is 0, expected a positive"),
         ({"cell_m": 1e-4}, "expected at most 4,000,000; take larger cells"),
     ],
 )
@@ -299,8 +306,9 @@ def test_scans_that_see_nothing_are_left_out(tmp_path):
 def test_broken_lines_of_a_log_are_told(tmp_path):
     log = table(tmp_path / "log.csv", [[1, 2, 3, 4 + k] for k in range(9)])
     log.write_text(log.read_text() + "1,2,oops\n")
-    with pytest.warns(UserWarning, match="11"):
-        of_log(log)
+    with pytest.warns(UserWarning, match="1 broken line was skipped: 11"):
+        task = of_log(log)
+    assert task.describe()["broken_lines"] == 1
 
 
 @pytest.mark.parametrize(
@@ -322,6 +330,74 @@ def test_bad_input_with_a_log_is_said(options, complaint, tmp_path):
 def test_a_log_that_is_not_there_is_said():
     with pytest.raises(ValueError, match=r"missing\.log"):
         of_log("missing.log")
+
+
+def two_rooms(door=True):
+    """Side by side, each 2 x 2 m; the door in the wall between them is in its middle."""
+    walls = np.ones((60, 100), bool)
+    walls[10:50, 5:45] = walls[10:50, 55:95] = False
+    walls[22:38, 45:55] &= not door
+    return World(walls, 0.05)
+
+
+def test_ways_around_walls_are_planned_between_given_waypoints():
+    """From room to room above the door: straight on is a wall."""
+    options = {"plan": two_rooms(), "waypoints": [np.array([[-1.2, 0.6], [1.2, 0.6]])] * 3}
+    with pytest.raises(ValueError, match=r"agent 0's way runs into walls of world at \(-0.2"):
+        in_room(**options)
+    for poses in in_room(ways="planned", **options).stream.poses:
+        assert not two_rooms().is_wall(poses[:, :2]).any()
+        assert abs(poses[:, 0]).max() == pytest.approx(1.2, abs=0.1)
+    with pytest.raises(
+        ValueError, match=r"agent 0: waypoint 0 .* expected at least clearance_m, 0.5"
+    ):
+        in_room(ways="planned", clearance_m=0.5, **options)
+
+
+def test_published_waypoints_are_scaled_to_metres(tmp_path, monkeypatch):
+    """Parts of half an image with y down, in a folder below PEERLEARN_DATA."""
+    for agent, ways in enumerate(circles()):
+        (tmp_path / "ways").mkdir(exist_ok=True)
+        np.save(tmp_path / "ways" / f"{agent}.npy", ways / 2.5 * [1, -1])
+    monkeypatch.setenv("PEERLEARN_DATA", str(tmp_path))
+    task = in_room(waypoints="ways", waypoints_scale=[2.5, -2.5])
+    for found, expected in zip(task.stream.poses, in_room().stream.poses, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def page(width=200):
+    """A closed building of 4 x 3 m in the middle of a white page."""
+    walls = np.zeros((160, width), bool)
+    walls[50:110, width // 2 - 40 : width // 2 + 40] = True
+    walls[53:107, width // 2 - 37 : width // 2 + 37] = False
+    return walls
+
+
+def test_agents_around_a_building_are_told_how_to_get_in(tmp_path):
+    image = tmp_path / "page.png"
+    Image.fromarray(~page()).save(image)
+    options = {**SMALL, "plan": str(image)}
+    with pytest.warns(UserWarning, match='the edge of page, .* say outside="wall"'):
+        mapping(**options)
+    inside = mapping(**options, outside="wall")
+    for poses in inside.stream.poses:
+        assert (abs(poses[:, :2]) < [1.85, 1.35]).all()
+    assert (abs(inside.test[0]) < torch.tensor([2.0, 1.5])).all(), "validated where they can be"
+    around = [np.array([[-0.8, -0.8], [0.8, -0.8], [0.8, 0.8], [-0.8, 0.8]])] * 3
+    chosen = mapping(**options, waypoints=around)
+    assert (abs(chosen.test[0]) < torch.tensor([2.0, 1.5])).all(), "nor is the page judged"
+    assert chosen.ground.known.sum() < 0.5 * chosen.ground.known.size
+
+
+@pytest.mark.parametrize(("size", "cells"), [((10, 8), 160), ((24, 18), 160), ((60, 45), 400)])
+def test_by_default_no_wall_is_lost_between_cells(size, cells):
+    task = mapping(**SMALL | {"width_m": size[0], "height_m": size[1]})
+    assert task.ground.wall.shape[1] == cells
+    world = floor_plan(*size, seed=0)
+    rows, columns = np.nonzero(world.walls)
+    height, width = world.walls.shape
+    there = task.ground.wall[rows * len(task.ground.wall) // height, columns * cells // width]
+    assert there.mean() > 0.8
 
 
 def test_files_of_waypoints_are_taken_in_their_natural_order(tmp_path):

@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peerlearn.mapping.floor_plan import floor_plan
-from peerlearn.mapping.trajectories import check_free, load_waypoints, planned, smooth, through
+from peerlearn.mapping.trajectories import (
+    check_free,
+    check_way,
+    load_waypoints,
+    planned,
+    smooth,
+    through,
+)
 from peerlearn.mapping.ways import planning_grid, ways
 from peerlearn.mapping.world import World
 
@@ -60,7 +67,8 @@ def test_waypoints_come_from_npy_and_csv_and_are_scaled(tmp_path):
         ("a.npy", "no array", r"cannot read waypoints from .*a\.npy"),
         ("a.txt", "1,2\n3,4", "ends with neither"),
         ("a.csv", "x,y\n1,2\n3;4\n", "line 3 is '3;4'"),
-        ("a.csv", "1,2,3\n1,2,3\n", "line 2 is '1,2,3'"),
+        ("a.csv", "1,2,3\n1,2,3\n", "line 1 is '1,2,3'"),
+        ("a.csv", "1;7\n1,2\n3,4\n", "line 1 is '1;7'"),
         ("a.csv", "x,y\n1,2\n", r"shape \(1, 2\), expected \(k, 2\)"),
         ("a.csv", "1,2\nnan,4\n", r"waypoint 1 of .* is \[nan, 4.0\], expected finite"),
     ],
@@ -204,6 +212,14 @@ def test_walls_are_named_for_poses_as_for_waypoints():
     with pytest.raises(ValueError, match=r"agent 3's pose 1 at \(0.00, 1.00\), 2 .* and 2 more"):
         check_free(rooms(), poses, "agent 3's pose")
     check_free(rooms(), poses[[0, 0]])
+
+
+def test_a_way_that_cuts_a_wall_is_told_where():
+    """Between two rooms: both waypoints are free, the line through them is not."""
+    with pytest.raises(ValueError, match=r"the way runs into walls of .* at \(-?0.\d\d, ") as error:
+        check_way(rooms(), [[-3, 1], [3, 1]])
+    assert str(error.value).count("), (") == 1, "there and back"
+    check_way(rooms(), [[-3, 1], [-1, 1], [-1, -1]])
 
 
 @settings(max_examples=8, deadline=None)

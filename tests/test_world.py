@@ -116,8 +116,42 @@ def test_the_border_becomes_wall(tmp_path):
     path = saved(tmp_path, np.full((5, 6), 255, np.uint8))
     free = ~from_image(path, 0.1, border=2).walls
     assert np.argwhere(free).tolist() == [[2, 2], [2, 3]]
-    with pytest.raises(ValueError, match="border=3 all of its pixels are walls"):
+    with pytest.raises(ValueError, match="border=3 and outside='free' all of its pixels are"):
         from_image(path, 0.1, border=3)
+
+
+def test_the_page_around_a_building_may_count_as_wall(tmp_path):
+    """A ring of walls in a page: what it encloses stays free, also where the page is narrow."""
+    pixels = np.full((9, 12), 255, np.uint8)
+    pixels[1:8, 0:8] = 0
+    pixels[2:7, 1:7] = 255
+    path = saved(tmp_path, pixels)
+    assert (~from_image(path, 0.1).walls).sum() == 30 + 9 * 12 - 56
+    assert np.argwhere(~from_image(path, 0.1, outside="wall").walls).min(axis=0).tolist() == [2, 1]
+    assert (~from_image(path, 0.1, outside="wall").walls).sum() == 30
+    pixels[4, 7] = 255  # a door: all ground is one
+    with pytest.raises(ValueError, match=r"has no free ground.*perhaps with outside='free'"):
+        from_image(saved(tmp_path, pixels), 0.1, outside="wall")
+
+
+def test_only_the_ground_one_can_get_to_stays_free():
+    walls = np.zeros((4, 9), bool)
+    walls[:, [3, 6]] = True
+    world = World(walls, 1.0)
+    left, right = [-3.5, 0.5], [4.0, -1.5]
+    assert (~world.reachable([left]).walls).any(axis=0).nonzero()[0].tolist() == [0, 1, 2]
+    both = (~world.reachable([left, right]).walls).any(axis=0).nonzero()[0]
+    assert both.tolist() == [0, 1, 2, 7, 8]
+
+
+@pytest.mark.parametrize(("thick", "metres"), [(1, 0.5), (3, 1.5), (5, 2.5)])
+def test_how_thick_walls_are(thick, metres):
+    walls = np.zeros((60, 60), bool)
+    walls[20 : 20 + thick, :50] = walls[5:55, 30 : 30 + thick] = True
+    assert World(walls, 0.5).wall_m == metres
+    walls[40:] = True
+    assert World(walls, 0.5).wall_m == metres, "one thick wall makes no difference"
+    assert World(np.zeros((4, 6), bool), 0.5).wall_m == 3.0
 
 
 def test_images_of_all_kinds_are_the_same_world(tmp_path):
@@ -161,6 +195,7 @@ def test_an_image_without_free_ground_says_what_to_try(tmp_path):
         ({"walls": "black"}, "walls is 'black', expected 'light' or 'dark'"),
         ({"threshold": 128}, "threshold is 128, expected a number between 0 and 1"),
         ({"border": -1}, "border is -1, expected a whole number"),
+        ({"outside": "page"}, "outside is 'page', expected 'free' or 'wall'"),
     ],
 )
 def test_options_of_images(tmp_path, options, said):

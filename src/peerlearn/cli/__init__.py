@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Annotated
 
 import typer
@@ -40,6 +41,7 @@ def _options(
     ] = False,
 ) -> None:
     """Many agents train one PyTorch network together, talking only to their neighbors."""
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
 
 
 def main() -> None:

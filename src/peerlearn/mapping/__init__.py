@@ -5,11 +5,11 @@ from .ground import Ground, ground_of_scans, ground_of_world
 from .lidar import Lidar
 from .logs import Log, divide, held_out, read_log
 from .scans import Points, Scans
-from .trajectories import check_free, load_waypoints, planned, smooth, through
+from .trajectories import check_free, check_way, load_waypoints, planned, smooth, through
 from .world import World, from_image, from_ros
 
 __all__ = [
-    "Ground", "Lidar", "Log", "Points", "Scans", "World", "check_free", "divide", "floor_plan",
-    "from_image", "from_ros", "ground_of_scans", "ground_of_world", "held_out", "load_waypoints",
-    "planned", "read_log", "smooth", "through",
+    "Ground", "Lidar", "Log", "Points", "Scans", "World", "check_free", "check_way", "divide",
+    "floor_plan", "from_image", "from_ros", "ground_of_scans", "ground_of_world", "held_out",
+    "load_waypoints", "planned", "read_log", "smooth", "through",
 ]  # fmt: skip

@@ -66,20 +66,17 @@ class Ground:
 
 
 def ground_of_world(world: World, cell_m: float) -> Ground:
-    """Of a world: free ground that can be reached from its largest part, and the walls about it.
+    """Of a world: its free ground, and the walls about it.
 
     A cell is a wall where its centre is one; cells larger than walls are thick miss some of them.
-    Walls further than two cells from that ground cannot be seen, and are not judged.
+    Walls further than two cells from free ground cannot be seen, and are not judged.
     """
     rows, columns = shape = _shape(world.width, world.height, cell_m)
     half = (columns * cell_m / 2, rows * cell_m / 2)
     extent = (-half[0], half[0], -half[1], half[1])
     wall = world.is_wall(_places(extent, shape))
-    parts, count = ndimage.label(~wall)
-    sizes = ndimage.sum_labels(~wall, parts, range(1, count + 1))
-    free = parts == 1 + int(np.argmax(sizes)) if count else ~wall
-    near = ndimage.binary_dilation(free, np.ones((3, 3), np.bool_), iterations=2)
-    return Ground(extent, wall, free | (near & wall))
+    near = ndimage.binary_dilation(~wall, np.ones((3, 3), np.bool_), iterations=2)
+    return Ground(extent, wall, near)
 
 
 def ground_of_scans(scans: Scans, cell_m: float, extent: Sequence[float] | None = None) -> Ground:

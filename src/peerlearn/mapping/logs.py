@@ -14,7 +14,7 @@ under a header that names the angles of the beams, in degrees, counter-clockwise
     0.0,0.0,1.5708,12.5,1.02,inf,3.5
 
 Positions and readings are in metres, headings in radians, times in seconds; ``inf`` is nothing in
-range, ``nan`` or an empty field a broken reading.
+range, ``nan`` or an empty field a broken reading. CARMEN's logs do not tell the two apart.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from .scans import Floats, Scans
 Numbers = NDArray[np.int64]
 
 CSV_COLUMNS = ["x", "y", "heading", "time"]
-FLASER_RANGE_M = 81.83  # what CARMEN writes where its lidar saw nothing
+FLASER_RANGE_M = 81.83  # what CARMEN writes where its lidar saw nothing, or failed
 SHOWN = 10
 GZIP = b"\x1f\x8b"
 
@@ -79,13 +79,16 @@ class _Message(NamedTuple):
 def read_log(path: str | Path, range_m: float | None = None) -> Log:
     """The scans of a CARMEN log or a csv file, either as it is or compressed with gzip.
 
-    Zero and negative readings are broken ones (nan); those at or beyond the lidar's range saw
-    nothing (inf). A line that is no whole scan is skipped and told in the log's ``note``.
+    Zero and negative readings are broken ones (nan), and so are those of a CARMEN log at or beyond
+    the lidar's own range, which it also gives where a beam was lost on glass or at a slant: in the
+    Intel lab's log nine of ten of them point through walls. A line that is no whole scan is skipped
+    and told in the log's ``note``.
 
     Args:
         path: the file; read line by line.
-        range_m: readings from there on count as nothing in range. It is no more than ROBOTLASER1
-            says, or 81.83 for FLASER, which are taken without it; of csv the largest reading.
+        range_m: readings from there on count as nothing in range (inf). It is no more than
+            ROBOTLASER1 says, or 81.83 for FLASER, which are taken without it; of csv the largest
+            reading.
 
     Raises:
         ValueError: the file cannot be read, has no scan, or its scans have different beams.
@@ -225,7 +228,8 @@ def _csv(words: list[str], angles: Floats) -> _Message:
     numbers = _floats([word.strip() or "nan" for word in words])
     if len(numbers) != 4 + len(angles):
         raise ValueError
-    return _Message(numbers[:3], numbers[3], angles, _seen(numbers[4:], np.inf), math.inf)
+    ranges = np.where(numbers[4:] > 0, numbers[4:], np.nan)
+    return _Message(numbers[:3], numbers[3], angles, ranges, math.inf)
 
 
 def _csv_angles(path: str | Path, header: str) -> Floats:
@@ -256,8 +260,8 @@ def _largest(path: str | Path, ranges: Floats) -> float:
 
 
 def _seen(readings: Floats, range_m: float) -> Floats:
-    """Readings of zero or less are broken, those out of range saw nothing."""
-    return np.where(readings > 0, np.where(readings >= range_m, np.inf, readings), np.nan)
+    """Readings of zero or less are broken, and those that are the lidar's limit may be."""
+    return np.where((readings > 0) & (readings < range_m), readings, np.nan)
 
 
 def _require_same_beams(path: str | Path, line: int, angles: Floats, before: Floats) -> None:

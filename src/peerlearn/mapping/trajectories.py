@@ -87,7 +87,23 @@ def check_free(world: World, points: ArrayLike, label: str = "waypoint") -> None
     raise ValueError(
         f"inside a wall of {world.name} or outside it: {label} {named}{more}, in metres from its "
         f"middle; expected free ground within its {world.width:.2f} m x {world.height:.2f} m: move "
-        "them, or check the metres per pixel and the scale"
+        "them, or check the metres per pixel and what the waypoints are multiplied by"
+    )
+
+
+def check_way(world: World, waypoints: ArrayLike, label: str = "the way") -> None:
+    """ValueError that says where the closed spline through the waypoints runs into walls."""
+    places = _finely(world, _waypoints(waypoints, label))
+    inside = np.flatnonzero(world.is_wall(places))
+    entries = inside[np.diff(inside, prepend=-2) > 1]
+    if not len(entries):
+        return
+    named = ", ".join(f"({x:.2f}, {y:.2f})" for x, y in places[entries[:SHOWN]])
+    more = f" and at {len(entries) - SHOWN} more places" if len(entries) > SHOWN else ""
+    raise ValueError(
+        f"{label} runs into walls of {world.name} at {named}{more}, in metres from its middle; "
+        "expected a smooth curve through the waypoints that stays on free ground: set more of them "
+        "there, or let ways around the walls be planned"
     )
 
 
@@ -149,7 +165,7 @@ def planned(
         raise ValueError(
             f"the free space at least {clearance_m} m from walls has room for {len(roomy)} "
             f"waypoints, expected {max(agents, waypoints_each)}; take a larger world, a smaller "
-            "clearance_m, fewer agents or fewer waypoints_each"
+            "clearance_m or fewer agents"
         )
     size = max(waypoints_each, math.ceil(min(1.0, OVERLAP / agents) * len(roomy)))
     loops = []
@@ -212,11 +228,14 @@ def _thinned(way: Floats, spacing: float) -> Floats:
 
 def _room(world: World, loop: Floats) -> float:
     """Metres that are surely free around the whole spline; 0 or less where it may touch a wall."""
+    return float(world.clearance(_finely(world, loop)).min()) - world.metres_per_pixel / 4
+
+
+def _finely(world: World, loop: Floats) -> Floats:
+    """(k, 2) places along the whole spline, at most half a pixel apart."""
     spline = _spline(loop, closed=True)
     length = _along(spline(np.linspace(0, spline.x[-1], FINE * len(spline.x))))[-1]
-    step = world.metres_per_pixel / 2
-    places = smooth(loop, math.ceil(length / step))[:, :2]
-    return float(world.clearance(places).min()) - step / 2
+    return smooth(loop, math.ceil(2 * length / world.metres_per_pixel))[:, :2]
 
 
 def _spline(waypoints: Floats, closed: bool) -> CubicSpline:
@@ -255,14 +274,14 @@ def _waypoints(values: ArrayLike, name: str) -> Floats:
 
 
 def _csv(path: Path) -> Floats:
-    """(k, 2); the first line may name the columns."""
+    """(k, 2); the first line may name the columns, in words without a digit."""
     rows = []
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
         try:
             x, y = map(float, line.split(","))
             rows.append((x, y))
         except ValueError as error:
-            if line.strip() and number > 1:
+            if line.strip() and (number > 1 or any(c.isdigit() for c in line)):
                 raise ValueError(f"line {number} is {line[:60]!r}") from error
     return np.array(rows).reshape(-1, 2)
 

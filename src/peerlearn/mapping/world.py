@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Real
 from pathlib import Path
@@ -21,6 +21,7 @@ Cells = NDArray[np.bool_]
 
 EIGHT = np.ones((3, 3), np.bool_)  # a pixel and its neighbors
 WHITE, UNKNOWN = 255, 127  # what is seen through transparent pixels
+_OTHER = {"dark": "light", "light": "dark"}
 ROS_KEYS = ("image", "resolution", "negate", "occupied_thresh", "free_thresh")
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # by Pillow
 
@@ -93,6 +94,32 @@ class World:
         moves = ndimage.distance_transform_cdt(~self.framed, "chessboard")
         return np.minimum(moves, 255).astype(np.uint8)
 
+    @property
+    def wall_m(self) -> float:
+        """How thick walls are, in metres: the lower quartile along their middles."""
+        within = ndimage.distance_transform_cdt(np.pad(self.walls, 1), "chessboard")
+        middle = (within > 0) & (within == ndimage.maximum_filter(within, 3))
+        if not middle.any():
+            return max(self.width, self.height)
+        return float(np.percentile(2 * within[middle] - 1, 25)) * self.metres_per_pixel
+
+    def reachable(self, points: ArrayLike) -> World:
+        """The same with the ground that nobody gets to from any of the points (k, 2) as wall."""
+        parts, _ = ndimage.label(~self.framed)
+        found = np.isin(parts, np.unique(parts[self._cell(points)])) & ~self.framed
+        return replace(self, walls=~found[1:-1, 1:-1])
+
+    def outdoors(self, points: ArrayLike) -> bool:
+        """Whether some of the points (k, 2) are perhaps around the building rather than in it.
+
+        They are on ground that reaches the edge of the image, and there is other free ground that
+        does not, at least a tenth as much.
+        """
+        open_ground = _open(self.walls)
+        closed = ~self.walls & ~open_ground
+        framed = np.pad(open_ground, 1)
+        return bool(framed[self._cell(points)].any()) and 10 * closed.sum() >= open_ground.sum()
+
     def pixels(self, points: ArrayLike) -> Floats:
         """(..., 2) metres to (..., 2) columns and rows, not rounded; (0, 0) is the top left."""
         x, y = np.moveaxis(np.asarray(points, float), -1, 0)
@@ -146,6 +173,7 @@ def from_image(
     walls: Literal["light", "dark"] = "dark",
     threshold: float = 0.5,
     border: int = 0,
+    outside: Literal["free", "wall"] = "free",
 ) -> World:
     """A world from any image that Pillow reads; what is transparent counts as white.
 
@@ -155,6 +183,8 @@ def from_image(
         walls: whether walls are the dark pixels or the light ones.
         threshold: what divides dark from light, between 0 (black) and 1 (white).
         border: how many pixels at each edge become wall, whatever their color.
+        outside: what free ground is that reaches the edge of the image, as the page around a
+            drawing does: "free" or "wall".
     """
     require_positive("metres_per_pixel", metres_per_pixel)
     if walls not in ("light", "dark"):
@@ -163,19 +193,29 @@ def from_image(
         raise ValueError(f"threshold is {threshold!r}, expected a number between 0 and 1")
     if not isinstance(border, int) or isinstance(border, bool) or border < 0:
         raise ValueError(f"border is {border!r}, expected a whole number of pixels, 0 or more")
+    if outside not in ("free", "wall"):
+        raise ValueError(f"outside is {outside!r}, expected 'free' or 'wall'")
     brightness = _brightness(Path(path), WHITE)
     found = brightness < threshold if walls == "dark" else brightness >= threshold
     inner = np.zeros_like(found)
     inner[border : len(found) - border, border : found.shape[1] - border] = True
+    if outside == "wall":
+        found |= _open(found)
     found |= ~inner
     if found.all():
-        other = "light" if walls == "dark" else "dark"
+        other = "outside='free'" if outside == "wall" else f"walls={_OTHER[walls]!r}"
         raise ValueError(
-            f"{path} has no free ground: with walls={walls!r}, threshold={threshold:g} and "
-            f"border={border} all of its pixels are walls; expected some that are free, as perhaps "
-            f"with walls={other!r}"
+            f"{path} has no free ground: with walls={walls!r}, threshold={threshold:g}, "
+            f"border={border} and outside={outside!r} all of its pixels are walls; expected some "
+            f"that are free, as perhaps with {other}"
         )
     return World(found, metres_per_pixel, Path(path).stem)
+
+
+def _open(walls: Cells) -> Cells:
+    """(H, W) the free ground from which one can leave the image."""
+    parts, _ = ndimage.label(np.pad(~walls, 1, constant_values=True))
+    return (parts == parts[0, 0])[1:-1, 1:-1]
 
 
 def from_ros(path: str | Path) -> World:

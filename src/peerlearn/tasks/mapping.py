@@ -7,6 +7,7 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal
@@ -23,7 +24,7 @@ from ..mapping import Ground, Lidar, World
 from ..mapping.world import require_positive
 from . import scanned
 from .models import map_network
-from .scanned import BUILT_IN, Waypoints
+from .scanned import BUILT_IN, Waypoints, Ways
 from .supervised import Task
 
 
@@ -48,10 +49,11 @@ class MappingTask(Task):
         """Walls found on the grid, and of those that the agent itself never saw."""
         wall = self._map(module) >= 0.5
         agents = [agent] if self.judged is None else self.judged
-        unseen = [self.ground.scores(wall, self.unseen[a])["iou"] for a in agents]
+        unseen = [self.ground.scores(wall, self.unseen[a]) for a in agents]
         own = {f"wall_{name}": value for name, value in self.ground.scores(wall).items()}
-        known = [iou for iou in unseen if not math.isnan(iou)]
-        own["wall_iou_unseen"] = float(np.mean(known)) if known else math.nan
+        for name in unseen[0]:
+            known = [scores[name] for scores in unseen if not math.isnan(scores[name])]
+            own[f"wall_{name}_unseen"] = float(np.mean(known)) if known else math.nan
         return {**super().judge(module, agent), **own}
 
     def snapshot(self, module: nn.Module) -> dict[str, Tensor]:
@@ -77,9 +79,15 @@ def mapping(
     plan: str | Path | World = BUILT_IN,
     metres_per_pixel: float = 0.05,
     walls: Literal["dark", "light"] = "dark",
+    threshold: float = 0.5,
+    border: int = 0,
+    outside: Literal["free", "wall"] = "free",
     width_m: float = 24.0,
     height_m: float = 18.0,
     waypoints: Waypoints | None = None,
+    waypoints_scale: Sequence[float] = (1.0, 1.0),
+    ways: Literal["spline", "planned"] = "spline",
+    clearance_m: float = 0.3,
     log: str | Path | None = None,
     divided: Literal["time", "area"] = "time",
     every: int = 10,
@@ -110,11 +118,17 @@ def mapping(
         plan: "rooms", drawn by the library; a `peerlearn.mapping.World`; an image of a floor plan,
             or a ROS map (.yaml), by path, also below PEERLEARN_DATA.
         metres_per_pixel: of the plan; of a ROS map its own resolution is taken.
-        walls: whether the walls of the image are its dark or its light pixels.
+        walls, threshold, border, outside: which pixels of an image are walls, as of
+            `peerlearn.mapping.from_image`: the "dark" or the "light" ones; where the page around
+            the building is free ground too, outside="wall" keeps agents off it.
         width_m, height_m: of the plan "rooms".
         waypoints: (k, 2) arrays in metres from the middle of the plan, x to the right and y up,
-            one per agent; or the folder of their files (.npy, .csv), taken in the order of their
-            names. By default the agents' loops are planned.
+            one per agent; or the folder of their files (.npy, .csv), also below PEERLEARN_DATA,
+            taken in the order of their names. By default the agents' loops are planned.
+        waypoints_scale: what the waypoints' x and y are multiplied by to be such metres.
+        ways: from one waypoint to the next agents drive along the "spline" through them, or by
+            ways around the walls that are "planned".
+        clearance_m: how far planned waypoints are from walls.
         log: a log of lidar scans, CARMEN's or a table, by path; then there is no plan, and what
             is said of one and of ways through it does not matter.
         divided: the log's drive among the agents, by "time" or by "area".
@@ -128,7 +142,8 @@ def mapping(
         scans_per_round: how many it makes in a round.
         validation: from so many random poses scans are simulated that the maps are validated on.
         cell_m: side of the cells on which walls are compared, by their centres: best no more than
-            walls are thick. By default the plan has 160 cells along its longer side.
+            walls are thick. By default so, but the plan has from 160 to 1,000 cells along its
+            longer side; what a log covers has 160.
         features, hidden, scale, rectified: of the network, as of
             `peerlearn.tasks.models.map_network`.
         batch_size: how many points an agent learns from at a time: for all, or one per agent.
@@ -150,6 +165,7 @@ def mapping(
     lengths = {
         "metres_per_pixel": metres_per_pixel, "width_m": width_m, "height_m": height_m,
         "scans_per_round": scans_per_round, "scale": scale,
+        "clearance_m": clearance_m,
         **{n: v for n, v in (("range_m", range_m), ("cell_m", cell_m)) if v is not None},
     }  # fmt: skip
     for name, length in lengths.items():
@@ -157,14 +173,20 @@ def mapping(
     if not isinstance(rectified, bool):
         raise ValueError(f"rectified is {rectified!r}, expected true or false")
     _check_sources(plan, waypoints, log)
+    if ways not in ("spline", "planned"):
+        raise ValueError(f"ways is {ways!r}, expected 'spline' or 'planned'")
     if log is not None:
         path = scanned.file(log)
         found = scanned.of_log(path, agents, divided, every, range_m, cell_m, seed)
-        where: dict[str, Any] = {"log": path.name, "divided": divided, "every": every}
+        where: dict[str, Any] = {
+            "log": path.name, "broken_lines": found.skipped, "divided": divided, "every": every,
+        }  # fmt: skip
     else:
-        world = scanned.world_of(plan, metres_per_pixel, walls, width_m, height_m, seed)
+        image = {"walls": walls, "threshold": threshold, "border": border, "outside": outside}
+        world = scanned.world_of(plan, metres_per_pixel, image, width_m, height_m, seed)
         lidar = Lidar(beams, 5.0 if range_m is None else range_m)
-        loops = scanned.loops(waypoints, world, agents, scans, seed)
+        drives = Ways(waypoints, _pair(waypoints_scale), ways, clearance_m)
+        loops = drives.loops(world, agents, scans, seed)
         found = scanned.of_plan(world, lidar, loops, validation, cell_m, seed)
         where = {"plan": world.name, "beams": beams, "range_m": lidar.range_m}
     drive_settings = {"samples": samples, "window": window, "scans_per_round": scans_per_round}
@@ -187,6 +209,18 @@ def mapping(
         },
         ground=found.ground, unseen=found.unseen, backdrop=found.backdrop(), **options,
     )  # fmt: skip
+
+
+def _pair(scale: Any) -> tuple[float, float]:
+    """What x and y are multiplied by."""
+    numbers = list(scale) if _is_list(scale) else [scale]
+    good = all(isinstance(n, Real) and not isinstance(n, bool) for n in numbers)
+    if not good or len(numbers) != 2 or not all(math.isfinite(n) and n for n in numbers):
+        raise ValueError(
+            f"waypoints_scale is {scale!r}, expected two finite numbers other than 0, for x and y, "
+            "as [10.0, -10.0]"
+        )
+    return float(numbers[0]), float(numbers[1])
 
 
 def _is_list(value: Any) -> bool:

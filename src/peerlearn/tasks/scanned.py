@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import reprlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from ..mapping import (
     Scans,
     World,
     check_free,
+    check_way,
     divide,
     floor_plan,
     from_image,
@@ -36,10 +37,11 @@ from ..mapping import (
     planned,
     read_log,
     smooth,
+    through,
 )  # fmt: skip
 
 BUILT_IN = "rooms"
-CELLS = 160  # of the longer side of the grid that maps are judged on, unless said otherwise
+CELLS, MOST_CELLS = 160, 1000  # of the longer side of the grid, unless its cells are given
 SEEN = 1  # cells around those that a beam has crossed, which count as seen too
 VALIDATION = 17  # the purpose of the random poses from which maps are validated
 
@@ -56,6 +58,7 @@ class Scanned:
         validation: scans that nobody learns from.
         source: of what all this is made, by which a run that is resumed knows it again.
         raw: of a log, the ground as all its scans together draw it.
+        skipped: of a log, how many of its lines are broken.
     """
 
     ground: Ground
@@ -63,6 +66,7 @@ class Scanned:
     validation: Scans
     source: Sequence[NDArray[Any]]
     raw: Ground | None = None
+    skipped: int = 0
 
     @property
     def unseen(self) -> NDArray[np.bool_]:
@@ -99,9 +103,19 @@ def of_plan(
     cell_m: float | None, seed: int,
 ) -> Scanned:  # fmt: skip
     """Simulated on the agents' loops (scans, 3), and from random poses for validation."""
-    poses = world.free_poses(validation, generator(seed, VALIDATION))
+    ways = np.concatenate([loop[:, :2] for loop in loops])
+    if world.outdoors(ways):
+        warnings.warn(
+            f"agents drive on ground that reaches the edge of {world.name}, and never into what "
+            'its walls enclose; if they should, say outside="wall"',
+            stacklevel=3,
+        )
+    reachable = world.reachable(ways)
+    poses = reachable.free_poses(validation, generator(seed, VALIDATION))
+    side = max(world.width, world.height)
+    cells = np.clip(side / world.wall_m, CELLS, MOST_CELLS)
     return Scanned(
-        ground=ground_of_world(world, _cell(cell_m, max(world.width, world.height))),
+        ground=ground_of_world(reachable, side / cells if cell_m is None else cell_m),
         scans=[lidar.scan(world, loop) for loop in loops],
         validation=lidar.scan(world, poses),
         source=[np.packbits(world.walls), np.array([world.metres_per_pixel])],
@@ -129,19 +143,20 @@ def of_log(
     learned, validation = scans[own], scans[rest]
     extent = [*np.stack([hits.min(axis=0), hits.max(axis=0)]).T.ravel()]
     parts = divide(learned.poses, agents, divided, seed)
-    cell = _cell(cell_m, side)
+    cell = side / CELLS if cell_m is None else cell_m
     return Scanned(
         ground=ground_of_scans(validation, cell, extent),
         scans=[learned[part] for part in parts],
         validation=validation,
         source=[scans.ranges, scans.poses],
         raw=ground_of_scans(scans, cell, extent),
+        skipped=len(log.skipped),
     )
 
 
 def world_of(
-    plan: str | Path | World, metres_per_pixel: float, walls: Any, width_m: float, height_m: float,
-    seed: int,
+    plan: str | Path | World, metres_per_pixel: float, image: Mapping[str, Any], width_m: float,
+    height_m: float, seed: int,
 ) -> World:  # fmt: skip
     """The plan, whatever it is given by."""
     if isinstance(plan, World):
@@ -151,7 +166,7 @@ def world_of(
     path = file(plan)
     if path.suffix in (".yaml", ".yml"):
         return from_ros(path)
-    return from_image(path, metres_per_pixel, walls=walls)
+    return from_image(path, metres_per_pixel, **image)
 
 
 def file(name: str | Path) -> Path:
@@ -159,27 +174,52 @@ def file(name: str | Path) -> Path:
     return Path(name) if Path(name).exists() else local(str(name), f"{name}")
 
 
-def loops(
-    waypoints: Waypoints | None, world: World, agents: int, scans: int, seed: int
-) -> list[NDArray[np.float64]]:
-    """(scans, 3) poses of each agent."""
-    given = list(planned(world, agents, seed)) if waypoints is None else _given(waypoints)
-    if len(given) != agents:
-        raise ValueError(
-            f"there are waypoints for {len(given)} agents, expected {agents}; give each agent its "
-            "own, or say how many agents there are"
-        )
-    for agent, points in enumerate(given):
+@dataclass(frozen=True)
+class Ways:
+    """How agents drive through a plan.
+
+    Args:
+        waypoints: of each agent; None where they are planned, too.
+        scale: what the waypoints' x and y are multiplied by.
+        between: "spline", straight on along a smooth curve, or "planned", around walls.
+        clearance_m: how far from walls planned waypoints are.
+    """
+
+    waypoints: Waypoints | None
+    scale: tuple[float, float]
+    between: str
+    clearance_m: float
+
+    def loops(self, world: World, agents: int, scans: int, seed: int) -> list[NDArray[np.float64]]:
+        """(scans, 3) poses of each agent."""
+        if self.waypoints is None:
+            found = list(planned(world, agents, seed, clearance_m=self.clearance_m))
+            return [smooth(points, scans) for points in found]
+        given = _given(self.waypoints)
+        if len(given) != agents:
+            raise ValueError(
+                f"there are waypoints for {len(given)} agents, expected {agents}; give each agent "
+                "its own, or say how many agents there are"
+            )
+        loops = (self._loop(world, agent, points) for agent, points in enumerate(given))
+        return [smooth(points, scans) for points in loops]
+
+    def _loop(self, world: World, agent: int, given: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The waypoints of a way that stays on free ground."""
+        points = given * np.array(self.scale)
         check_free(world, points, f"agent {agent}'s waypoint")
-    found = [smooth(points, scans) for points in given]
-    for agent, poses in enumerate(found):
-        check_free(world, poses, f"agent {agent}'s pose")
-    return found
+        if self.between == "spline":
+            check_way(world, points, f"agent {agent}'s way")
+            return points
+        try:
+            return through(world, points, self.clearance_m)
+        except ValueError as error:
+            raise ValueError(f"agent {agent}: {error}") from error
 
 
 def _given(waypoints: Waypoints) -> list[NDArray[np.float64]]:
     if isinstance(waypoints, str | Path):
-        found = (p for p in Path(waypoints).glob("*") if p.suffix in (".npy", ".csv"))
+        found = (p for p in file(waypoints).glob("*") if p.suffix in (".npy", ".csv"))
         files = sorted(found, key=_natural)
         if not files:
             raise ValueError(
@@ -203,8 +243,3 @@ def _natural(path: Path) -> list[tuple[int, str]]:
     """By which 2.npy comes before 10.npy."""
     parts = re.split(r"(\d+)", path.name)
     return [(int(p), "") if p.isdigit() else (-1, p) for p in parts]
-
-
-def _cell(cell_m: float | None, side_m: float) -> float:
-    """The side of a cell, by default so that the longer side has `CELLS`."""
-    return side_m / CELLS if cell_m is None else cell_m
