@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+import networkx as nx
 import numpy as np
 import torch
 from helpers import (
@@ -29,6 +30,7 @@ from helpers import (
     samples,
     with_everything,
 )
+from scipy import sparse
 from torch import nn
 
 import peerlearn as pl
@@ -215,12 +217,27 @@ def declared(more):
     return classification(data=data)
 
 
+LATE = "twentieth graph"  # which is found only after training has begun
+
+
 def refused(last: bool) -> dict[str, tuple[Case, dict[str, Any]]]:
     """Requests with which something is wrong in the last process, or in all."""
     cycle = pl.graphs.cycle(5)
     other = cycle.copy()
     other.add_edges_from([(0, 2)] if last else [])
+    weight = 0.2 if last else 0.3
+
+    def own_weights(graph: nx.Graph) -> sparse.csr_array:
+        laplacian = nx.laplacian_matrix(graph, nodelist=range(5))
+        return sparse.csr_array(sparse.eye(5) - weight * laplacian)
+
+    def later(first: int) -> pl.graphs.GraphSchedule:
+        return pl.graphs.function(lambda round: other if round >= first else cycle, agents=5)
+
     return {
+        "weights": (Case(pl.DSGD()), {"weights": own_weights}),
+        "fifth graph": (Case(pl.DSGD(), graph=partial(later, 4)), {}),
+        LATE: (Case(pl.DSGD(), graph=partial(later, 20)), {"rounds": 40}),
         "seed": (Case(pl.DSGD()), {"seed": int(last)}),
         "edges": (Case(pl.DSGD(), graph=lambda: other), {}),
         "width": (Case(pl.DSGD(), partial(wide, 3 + last)), {}),

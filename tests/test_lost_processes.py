@@ -18,6 +18,7 @@ import pytest
 import torch
 from helpers import recorded
 from namespaces import refused
+from processes import free_port
 from struck import AGENTS, CASES, GATE
 
 import peerlearn as pl
@@ -328,3 +329,63 @@ def check_stopped(command: Command, cause: str) -> None:
     assert stop["cause"] == cause
     assert 0 < stop["round"] < RUN_ROUNDS
     assert load(command.run / CHECKPOINT).round == stop["round"]
+
+
+# --- where the first process works alone ----------------------------------------------------------
+
+
+@dataclass
+class Pair:
+    """Two processes of one_for_all.py, of which one is struck; what the other says and when."""
+
+    status: int
+    said: dict
+    seconds: float
+
+
+def pair(tmp_path: Path, what: str, victim: int, blow: int) -> Pair:
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, str(HERE / "one_for_all.py"), str(tmp_path / "run"), what],
+            env={**ENVIRONMENT, **place, "RANK": str(rank)}, stdout=subprocess.PIPE, text=True,
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    try:
+        lines = iter(ranks[0].stdout or ())
+        for line in lines:
+            if line.strip() in ("loads", "12"):
+                break
+        begun = time.monotonic()
+        ranks[victim].send_signal(blow)
+        rest, _ = ranks[1 - victim].communicate(timeout=LIMIT_S)
+        seconds = time.monotonic() - begun
+        return Pair(ranks[1 - victim].returncode, json.loads(rest.splitlines()[-1]), seconds)
+    finally:
+        for rank in ranks:
+            rank.kill()
+            rank.communicate()
+
+
+@pytest.mark.timeout(2 * LIMIT_S)
+@pytest.mark.parametrize(
+    ("what", "victim", "blow", "said"),
+    [
+        ("pooled", 1, signal.SIGKILL, "(host {host}, agent 1) was lost in round "),
+        ("pooled", 1, signal.SIGSTOP, "(host {host}, agent 1) was lost in round "),
+        ("pooled", 0, signal.SIGSTOP, "(host {host}, agent 0), which holds the store of the team"),
+        ("loading", 0, signal.SIGSTOP, "(host {host}, agent 0), which holds the store of the team"),
+    ],
+)
+def test_nobody_waits_for_ever_for_one_who_works_alone(tmp_path, what, victim, blow, said):
+    """Nor does the one who works train to the end of a run that others have left."""
+    left = pair(tmp_path, what, victim, blow)
+    assert left.status == 3
+    assert left.said["processes"] == [victim]
+    assert f"process {victim} {said.format(host=socket.gethostname())}" in left.said["said"]
+    assert left.seconds < 6.0 + ASKED_S["stop"] + SLACK_S
+    if victim == 1:
+        round = int(left.said["said"].split("was lost in round ")[1].split(":")[0])
+        assert round >= 12
+        assert load(tmp_path / "run" / CHECKPOINT).round >= 10

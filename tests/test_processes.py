@@ -1,6 +1,7 @@
 """The same numbers in processes as in one: every method, with stopping and going on in between."""
 
 import functools
+import importlib.metadata
 import io
 import json
 import os
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from in_processes import (
     DIVERGE,
     HALF,
+    LATE,
     ROUNDS,
     every,
     exact,
@@ -40,6 +42,7 @@ from peerlearn.checkpoint import load
 from peerlearn.engines import rendezvous
 from peerlearn.engines.process_team import ProcessTeam
 from peerlearn.errors import ConfigurationError, Diverged
+from peerlearn.setup import prepare
 from peerlearn.team import Alone
 
 SCRIPT = Path(__file__).with_name("in_processes.py")
@@ -199,6 +202,9 @@ REFUSED = {
     "seed": ["process {last} ({who}) has seed 1, but process 0 has 0; start all processes with "
              "the same request and the same versions"],
     "edges": ["process {last} ({who}) has graph.edges "],
+    "weights": ["process {last} ({who}) has graphs "],
+    "fifth graph": ["process {last} ({who}) has graphs "],
+    LATE: ["by round N the process that hosts agent {agent} had taken other graphs than the "],
     "width": ["process {last} ({who}) has parameters 20, but process 0 has 15"],
     "method": ["process {last} ({who}) has algorithm 'DSGT', but process 0 has 'DSGD'"],
     "declared": ["process {last} ({who}) has task.samples.most 9, but process 0 has 8",
@@ -214,14 +220,28 @@ REFUSED = {
 def test_requests_that_differ_are_refused_by_all(name, size, groups):
     block = BLOCKS[size][-1]
     agents = f"agent {block[0]}" if len(block) == 1 else f"agents {block[0]} to {block[-1]}"
-    known = {"last": size - 1, "who": f"host {HOST}, {agents}", "size": size, "fewer": size - 1}
+    known = {"last": size - 1, "who": f"host {HOST}, {agents}", "size": size, "fewer": size - 1,
+             "agent": block[0]}  # fmt: skip
     first, *others = told(groups / str(size) / name)
     assert others == [first] * (size - 1)
     assert first["kind"] == "ConfigurationError"
+    said = [re.sub(r"by round \d+", "by round N", s) for s in first["sentences"]]
     for text in REFUSED[name]:
-        wanted = text.format(**known)
-        assert any(s.startswith(wanted) for s in first["sentences"]), first["sentences"]
-    assert not (groups / str(size) / name / "run").exists(), "something was trained"
+        assert any(s.startswith(text.format(**known)) for s in said), said
+    assert (groups / str(size) / name / "run").exists() == (name == LATE), "trained in vain"
+
+
+def test_processes_compare_the_versions_of_all_that_makes_numbers():
+    setup = prepare(
+        pl.tasks.quadratic(3, 2), pl.DSGD(), pl.graphs.cycle(3), rounds=3, seed=0,
+        weights="metropolis", evaluate_every=None, out=None, resume=False, checkpoint_every=None,
+        device="cpu", dtype="float64", engine="stacked", timeout_s=30.0, label=None,
+    )  # fmt: skip
+    told = setup.agreement()
+    libraries = {"peerlearn", "torch", "numpy", "scipy", "networkx"}
+    assert {name: told[name] for name in libraries} == {
+        name: importlib.metadata.version(name) for name in libraries
+    }
 
 
 def test_processes_on_different_devices_do_not_begin():

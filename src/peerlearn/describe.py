@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -12,6 +13,7 @@ from typing import Any
 
 import networkx as nx
 import numpy as np
+import scipy
 import torch
 from scipy import sparse
 
@@ -57,6 +59,14 @@ def _spectrum(mixing: Any) -> dict[str, float]:
         "spectral_gap": 1 - max(abs(values[1]), abs(values[-1])),
     }
     return {name: round(float(value), 9) for name, value in found.items()}
+
+
+def fingerprint_of(rounds: Sequence[nx.Graph], rule: graphs.Rule | None = None) -> str:
+    """Sixteen digits that change with any edge of the graphs, and with what a rule makes of one."""
+    parts = [
+        [edges_of(graph), None if rule is None else _fingerprint(rule(graph))] for graph in rounds
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def edges_of(graph: nx.Graph) -> list[list[int]]:
@@ -143,4 +153,5 @@ def versions() -> dict[str, str]:
         own = version("peerlearn")
     except PackageNotFoundError:
         own = "unknown"
-    return {"peerlearn": own, "torch": torch.__version__, "python": platform.python_version()}
+    libraries = {m.__name__: m.__version__ for m in (torch, np, scipy, nx)}
+    return {"peerlearn": own, **libraries, "python": platform.python_version()}

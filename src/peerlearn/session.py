@@ -7,8 +7,9 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
+from zlib import crc32
 
 import networkx as nx
 import numpy as np
@@ -19,7 +20,9 @@ from . import checkpoint as checkpoints
 from . import record as records
 from . import snapshots
 from .algorithm import flatten, shared, unflatten
-from .errors import Diverged, Lost
+from .describe import fingerprint_of
+from .engines.base import KEPT
+from .errors import ConfigurationError, Diverged, Lost
 from .learners import Regularized, Timed
 from .measure import Clock, consensus_error, consensus_error_normalized
 from .record import Recorder
@@ -67,6 +70,8 @@ class Session:
         self._longest_s = 0.0  # of a round; known once there was an evaluation in it
         self._keeps = team.tell(setup.out is not None)
         self._saved = -1
+        self._fingerprint = lru_cache(KEPT)(lambda graph: fingerprint_of([graph]).encode())
+        self._graphs = 0  # a checksum of those of all rounds so far, to be compared
         self._parts: list[list[int]] | None = None  # of the latest graph, where it is watched
 
     def run(self, callback: Callback | None, on_round: Callable[[int], None] | None) -> None:
@@ -109,6 +114,8 @@ class Session:
         self.learner.begin_round(self.state.theta, self.done)
         graph = self.setup.graph_at(self.done, self.inner.positions)
         self._watch(graph)
+        if graph is not None and self.team.size > 1:
+            self._graphs = crc32(self._fingerprint(graph), self._graphs)
         links = self.engine.links(self.done, graph)
         self.state = self.setup.algorithm.round(self.state, self.learner, links)
         buffers = self.inner.buffers
@@ -148,8 +155,11 @@ class Session:
             torch.full_like(self._faults, stop),
             torch.full_like(self._faults, not self.team.reaches_store),
             torch.full_like(self._faults, math.ceil(1000 * self._longest_s)),
+            torch.full_like(self._faults, self._graphs),
         ])  # fmt: skip
-        faults, meetings, stops, cut_off, longest_ms = self.team.share(mine.T, self._total).T
+        told = self.team.share(mine.T, self._total).T
+        faults, meetings, stops, cut_off, longest_ms, seen = told
+        self._require_same_graphs(seen)
         self._meeting = int(meetings[0])
         if int(longest_ms.min()) > 0:
             self.team.paced(float(longest_ms.max()) / 1000)
@@ -159,6 +169,16 @@ class Session:
         if bool(cut_off.any()):
             self._give_up()
         return bool(stops.any())
+
+    def _require_same_graphs(self, seen: Tensor) -> None:
+        """The processes have taken the same graphs so far, as the agents' checksums tell."""
+        others = (seen != seen[0]).nonzero()[:, 0].tolist()
+        if others:
+            raise self.team.common(ConfigurationError([
+                f"by round {self.done} the process that hosts agent {others[0]} had taken other "
+                "graphs than the first process; make the graph the same function of the round "
+                "in all processes"
+            ]))  # fmt: skip
 
     def _look_for_faults(self) -> None:
         """Mark the round in which an agent's loss, or else its network, is no longer finite."""

@@ -31,7 +31,7 @@ from .checks import (
     team_problems,
     timeout_problems,
 )  # fmt: skip
-from .describe import describe_graph, digest, plain, settings_of, versions
+from .describe import describe_graph, digest, fingerprint_of, plain, settings_of, versions
 from .engines import ENGINES
 from .errors import ConfigurationError
 from .graphs import GraphSchedule
@@ -40,6 +40,8 @@ from .links import Traffic
 from .measure import Clock
 from .tasks import BaseTask
 from .team import Alone, Team
+
+COMPARED = 16  # rounds whose graphs the processes of a team compare before they train
 
 
 @dataclass
@@ -149,7 +151,7 @@ class Setup:
         """What the processes of a team must agree on before they train."""
         told = {
             **self.configuration,
-            "mixing": self._mixing(),
+            "graphs": self._first_graphs(),
             "label": self.label,
             "checkpoint_every": self.checkpoint_every,
             "device": self.device.type,
@@ -159,11 +161,12 @@ class Setup:
             told.pop("parameters")  # the other processes make no network
         return told
 
-    def _mixing(self) -> str | None:
-        """The weights of the first graph, in sixteen digits, where they are known beforehand."""
+    def _first_graphs(self) -> str | None:
+        """Edges and weights of the first rounds, in sixteen digits, where they are known."""
         if self.schedule is None or self.mixing_rule is None or not known(self.schedule):
             return None
-        return str(plain(self.mixing_rule(self.schedule.at(0, None))))
+        rounds = 1 if isinstance(self.schedule, graphs.static) else min(self.rounds, COMPARED)
+        return fingerprint_of([self.schedule.at(k, None) for k in range(rounds)], self.mixing_rule)
 
     def describe(self) -> dict[str, Any]:
         """The start line of the record."""

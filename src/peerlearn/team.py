@@ -99,6 +99,13 @@ class Team(ABC):
         """``work`` is for the first process alone; the others wait for its end, and get None."""
         return work()
 
+    def attend(self, done: int) -> None:
+        """Between rounds of such work: so many are done, and the others should still be there.
+
+        Raises:
+            Lost: one is not.
+        """
+
     def common(self, error: Raised) -> Raised:
         """Marks an error as one that all processes raise, so that nobody need be told."""
         return error

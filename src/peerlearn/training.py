@@ -154,8 +154,14 @@ def _by_one(
     setup: Setup, team: Team, callback: Callback | None, on_round: Callable[[int], None] | None
 ) -> Run:
     """Pooled data have one learner, in the first process; the others hear what it measured."""
+
+    def attending(done: int) -> None:
+        team.attend(done)
+        if on_round is not None:
+            on_round(done)
+
     with stop_signals(patient=True) if team.leads else nullcontext():
-        run = team.stand_by(lambda: _run(setup, Alone(), callback, on_round))
+        run = team.stand_by(lambda: _run(setup, Alone(), callback, attending))
         told = team.tell(run and {"lines": run._lines, "rounds": run.rounds})
     if run is not None:
         return run

@@ -22,7 +22,7 @@ from ..errors import ConfigurationError, Diverged, Lost
 from ..record import as_json
 from ..team import Prepared, Raised, Team
 from .rendezvous import rendezvous
-from .watch import Watch
+from .watch import SILENT_S, Questions, Watch
 
 JOIN_S = 120.0  # until all processes have come, and until the length of a round is known
 MEET_S = 1.0  # about how often the processes look at each other
@@ -50,11 +50,14 @@ class ProcessTeam(Team):
         self._store, self._timeout_s = store, timeout_s
         self._hosts = self._know_each_other()
         keeper = None if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" else 0
+        self._ask = Questions()
         self._watch = Watch(dist.PrefixStore("watch", store), rank, size, self.name, keeper)
         self._runs = self._stands = 0
         self._total = size
         self._patience_s = JOIN_S
         self._met: tuple[int, float] | None = None
+        self._signs: dict[int, tuple[str | None, float]] = {}  # latest, and since when
+        self._looked = 0.0
         self._shared: BaseException | None = None  # an error that all processes raise
         atexit.register(self._leave)
 
@@ -136,28 +139,44 @@ class ProcessTeam(Team):
         ]
 
     def _post(self, subject: str, value: Any) -> None:
+        key, text = f"{self._runs}/{subject}/{self.rank}", json.dumps(value)
         with self.reaching([0]):
-            self._store.set(f"{self._runs}/{subject}/{self.rank}", json.dumps(value))
+            self._ask(lambda: self._store.set(key, text), self._silence_s)
 
-    def _hear(self, subject: str, rank: int) -> Any:
+    def _hear(self, subject: str, rank: int, silence_s: float = JOIN_S) -> Any:
         """What another process posts in this run, however long it takes while it lives.
 
         Loading data may keep a process from giving signs of life, so it is given time.
         """
-        key = f"{self._runs}/{subject}/{rank}"
-        sign, since = None, time.monotonic()
-        with self.reaching([rank]):
-            while not self._store.check([key]):
-                gone = self._watch.has_left(rank)  # first, for its last post comes before it leaves
-                latest = self._watch.signs([rank]).get(rank)
-                if latest != sign:
-                    sign, since = latest, time.monotonic()
-                if gone or time.monotonic() - since > JOIN_S:
-                    if self._store.check([key]):
-                        break
-                    raise self._lost([rank])
-                time.sleep(POLL_S)
-            return json.loads(self._store.get(key))
+        key, asked = f"{self._runs}/{subject}/{rank}", time.monotonic()
+        while True:
+            missing = self._missing([rank], asked, silence_s)  # first: it posts before it leaves
+            with self.reaching([rank]):
+                posted = self._ask(lambda: self._store.check([key]), self._silence_s)
+                if posted:
+                    return json.loads(self._ask(lambda: self._store.get(key), self._silence_s))
+            if missing:
+                raise self._lost(missing)
+            time.sleep(POLL_S)
+
+    def _missing(self, ranks: Sequence[int], since: float, silence_s: float) -> list[int]:
+        """Those that have left, or given no sign of life for so long, looked for ``since``."""
+
+        def news() -> tuple[list[int], dict[int, str]]:
+            return [r for r in ranks if self._watch.has_left(r)], self._watch.signs(ranks)
+
+        with self.reaching(ranks):
+            left, signs = self._ask(news, self._silence_s)
+        now = time.monotonic()
+        for rank in ranks:
+            if rank not in self._signs or self._signs[rank][0] != signs.get(rank):
+                self._signs[rank] = (signs.get(rank), now)
+        return [r for r in ranks if r in left or now - max(since, self._signs[r][1]) > silence_s]
+
+    @property
+    def _silence_s(self) -> float:
+        """After so long a process that only has to give signs of life is lost."""
+        return max(self._timeout_s, 2 * SILENT_S)
 
     # --- while training ---------------------------------------------------------------------
 
@@ -303,7 +322,7 @@ class ProcessTeam(Team):
         self._stands += 1
         subject = f"alone/{self._stands}"
         if not self.leads:
-            ended = _ended(self._hear(subject, 0))
+            ended = _ended(self._hear(subject, 0, self._silence_s))
             if ended is not None:
                 raise self.common(ended)
             return None
@@ -320,6 +339,15 @@ class ProcessTeam(Team):
             raise
         self._post(subject, {"kind": "finished"})
         return found
+
+    def attend(self, done: int) -> None:
+        self.round, now = done, time.monotonic()
+        if now < self._looked + MEET_S:
+            return
+        self._looked = now
+        missing = self._missing(self._others(), 0.0, self._silence_s)
+        if missing:
+            raise self._lost(missing)
 
     @contextmanager
     def taking_part(self) -> Iterator[None]:

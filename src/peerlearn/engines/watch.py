@@ -11,12 +11,50 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple, TypeVar
 
 from torch.distributed import Store
 
 BEAT_S = 0.5  # between two signs of life
 SILENT_S = 3.0  # without one while the others are asked: the process has ended, or hangs
+
+
+T = TypeVar("T")
+
+
+class Questions:
+    """Asks a store from a thread of its own: whoever holds it may be stopped and never answer."""
+
+    def __init__(self) -> None:
+        self._asked: SimpleQueue[Callable[[], Any]] = SimpleQueue()
+        self._told: SimpleQueue[tuple[Any, RuntimeError | None]] = SimpleQueue()
+        self._silent = False
+        threading.Thread(target=self._answer, name="questions", daemon=True).start()
+
+    def _answer(self) -> None:
+        while True:
+            try:
+                self._told.put((self._asked.get()(), None))
+            except RuntimeError as error:
+                self._told.put((None, error))
+
+    def __call__(self, question: Callable[[], T], limit_s: float) -> T:
+        """The answer.
+
+        Raises:
+            RuntimeError: the store fails, or has not answered in time, now or before.
+        """
+        if not self._silent:
+            self._asked.put(question)
+            with suppress(Empty):
+                answer, error = self._told.get(timeout=limit_s)
+                if error is not None:
+                    raise error
+                return answer
+        self._silent = True  # its late answer would be taken for that to the next question
+        raise RuntimeError("the store of the team does not answer")
 
 
 class Verdict(NamedTuple):
