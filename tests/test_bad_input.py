@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import make_dataclass
 
+import networkx as nx
 import numpy as np
 import pytest
 import torch
@@ -76,6 +77,37 @@ def test_weights_that_break_assumption_2():
     told(problems(algorithm=pl.CDSGD(), weights=symmetric), "CDSGD: ")
     one_way = 0.5 * np.eye(4) + 0.5 * swapped
     told(problems(algorithm=pl.CDSGD(), weights=one_way), "CDSGD: ", "symmetric")
+
+
+@pytest.mark.parametrize("method", [pl.DSGD, pl.CDSGD], ids=lambda m: m.__name__)
+def test_weights_between_agents_that_are_not_neighbors(method):
+    """Else everybody would hear everybody, and no message would be counted."""
+
+    def everybody(graph):
+        return np.full((4, 4), 0.25)
+
+    for graph in (graphs.path(4), graphs.random_matchings(graphs.path(4))):
+        told(problems(algorithm=method(), graph=graph, weights=everybody), "that are no neighbors")
+
+
+def test_eigenvalues_of_assumption_2_on_a_schedule():
+    def swapped(graph):
+        return nx.to_numpy_array(graph, nodelist=range(4))
+
+    told(
+        problems(
+            algorithm=pl.CDSGD(), weights=swapped,
+            graph=graphs.function(lambda k: nx.Graph([[(0, 1), (2, 3)], [(1, 2), (3, 0)]][k % 2]),
+                                  agents=4, window=2),
+        ),
+        "CDSGD: Assumption 2 (d)",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("weights", ["uniform", "lazy_uniform"])
+def test_uniform_weights_on_a_schedule_that_thins_out_a_complete_graph(weights):
+    schedule = graphs.link_failures(graphs.complete(4), p=0.001)
+    told(problems(graph=schedule, weights=weights), "DSGD: uniform", "complete graph in every")
 
 
 def test_uniform_weights_on_a_graph_that_is_not_complete():
@@ -255,6 +287,28 @@ def test_vmap_where_it_cannot_be():
         pl.train(dropping, pl.Isolated(), rounds=1)
 
 
+def test_data_that_do_not_fit_are_told_for_whomever_they_are(tmp_path):
+    """Before a record is begun, so that the folder is free for the next try."""
+    narrow, wide = samples(5), (torch.randn(5, 9), torch.zeros(5, dtype=torch.int64))
+    out = tmp_path / "run"
+    for data, test, words in (
+        ([narrow, narrow, narrow, wide], narrow, "the first minibatch of agent 3 failed: mat1"),
+        ([narrow] * 4, wide, "the first test batch failed: mat1"),
+    ):
+        task = classification(data=data, test=test)
+        for _ in range(2):
+            with pytest.raises(ValueError, match=f"{words}.*; check model, loss and data"):
+                pl.train(task, pl.Isolated(), rounds=1, out=out, device="cpu")
+            assert not out.exists() or not [*out.iterdir()]
+
+
+def test_models_with_other_buffers():
+    models = [nn.Linear(5, 3) for _ in range(4)]
+    models[2].register_buffer("scale", torch.ones(()))
+    task = pl.Task(model=models, loss=Untouched(), data=[samples(3)] * 4)
+    told(problems(task), "agent 2 differs", "'scale'", "the same parameters and buffers")
+
+
 # --- names, numbers, folders --------------------------------------------------------------
 
 
@@ -264,7 +318,8 @@ OPTIONS = {
     "text": ({"rounds": "ten"}, ["rounds is 'ten'", "whole number"]),
     "evaluate_every": ({"evaluate_every": 0}, ["evaluate_every is 0"]),
     "checkpoint_every": ({"checkpoint_every": -1}, ["checkpoint_every is -1"]),
-    "seed": ({"seed": -1}, ["seed is -1", "0 or more"]),
+    "seed": ({"seed": -1}, ["seed is -1", "from 0 to 4294967295"]),
+    "seed beyond 32 bits": ({"seed": 2**32}, ["seed is 4294967296", "from 0 to 4294967295"]),
     "engine": ({"engine": "stackt"}, ["unknown engine 'stackt'", "did you mean 'stacked'?"]),
     "dtype": ({"dtype": "float46"}, ["unknown dtype 'float46'", "did you mean 'float64'?"]),
     "torch dtype": ({"dtype": torch.int64}, ["unknown dtype 'int64'", "float32"]),

@@ -51,7 +51,36 @@ BAD = {
     "unknown key": ("ronds = 3\n" + TINY, "ronds: unknown key; did you mean 'rounds'"),
     "name of no folder": (TINY.replace("tiny", "a/b"), "name: got 'a/b', expected a name"),
     "no seed": ("seeds = []\n" + TINY, r"seeds: got \[\], expected a list of whole numbers"),
-    "negative seed": ("seeds = [0, -1]\n" + TINY, r"seeds: got \[0, -1\], .* none negative"),
+    "negative seed": ("seeds = [0, -1]\n" + TINY, r"seeds: got \[0, -1\], .* from 0 to 4294967295"),
+    "seed beyond 32 bits": (
+        "seeds = [0, 4294967296]\n" + TINY, r"seeds: got \[0, 4294967296\], .* to 4294967295",
+    ),
+    "schedule in a list": (
+        TINY.replace("0.05", "{schedule = ['log']}"),
+        r"algorithms\[0\].lr.schedule: unknown schedule \['log'\]",
+    ),
+    "rate beyond float32": (
+        TINY.replace("0.05", "1e39"),
+        r"algorithms\[0\]: .* lr is 1e\+39 in round 0, expected at most 3.4e\+38",
+    ),
+    "rate that grows beyond float32": (
+        TINY.replace("0.05", "{schedule = 'geometric', start = 1.0, factor = 1e30}"),
+        r"algorithms\[0\]: .* lr is 1e\+\d+ in round \d+, expected at most 3.4e\+38",
+    ),
+    "partition's option": (
+        TINY.replace(TASK, DIGITS + "partition = 'dirichlet'\npartition_options = {alpa = 1.0}\n"),
+        r"task.partition_options.alpa: unknown key; did you mean 'alpha'",
+    ),
+    "value of a partition's option": (
+        TINY.replace(
+            TASK, DIGITS + "partition = 'dirichlet'\npartition_options = {alpha = -1.0}\n"
+        ),
+        r"task.partition_options.alpha: alpha is -1.0, expected a positive number",
+    ),
+    "sizes that are no list": (
+        TINY.replace(TASK, DIGITS + "partition = 'by_size'\npartition_options = {sizes = 3}\n"),
+        r"task.partition_options.sizes: got 3, expected a list",
+    ),
     "seed twice": ("seeds = [1, 1]\n" + TINY, r"seeds: got \[1, 1\], .* each once"),
     "unknown engine": ("engine = 'staked'\n" + TINY, "engine: .*'staked'; did you mean 'stacked'"),
     "unknown device": ("device = 'gpu'\n" + TINY, "device: unknown device 'gpu'; use auto"),
@@ -167,6 +196,23 @@ def test_each_mistake_is_one_sentence_with_its_key(tmp_path, case):
     text, sentence = BAD[case]
     (only,) = found(tmp_path, text)
     assert re.search(sentence, only), only
+
+
+def test_a_partitions_mistake_hides_no_other(tmp_path):
+    for options in ("alpa = 1.0", "alpha = -1.0"):
+        own = f"partition = 'dirichlet'\npartition_options = {{{options}}}\nbatch_size = 0\n"
+        said = found(tmp_path, TINY.replace(TASK, DIGITS + own))
+        assert sorted(s.split(":")[0].split(".")[1] for s in said) == [
+            "batch_size", "partition_options"
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("false", False)])
+def test_what_is_true_or_false_can_be_set(tmp_path, text, value):
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY + "[[algorithms]]\nname = 'DiNNO'\n")
+    loaded = experiment.load(path, [f"algorithms.DiNNO.persistent={text}"])
+    assert loaded.algorithms["DiNNO"].persistent is value
 
 
 def test_a_graph_that_falls_apart_is_told_once(tmp_path):

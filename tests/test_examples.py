@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import os
+import pkgutil
 import re
 import shutil
 import subprocess
@@ -10,6 +13,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+import peerlearn
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -95,6 +100,17 @@ def test_separate_hosts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/choosing.md", "docs/machines.md"])
 def test_python_in_documents(name: str, tmp_path: Path) -> None:
     run_python_of(ROOT / name, tmp_path)
+
+
+MODULES = [m.name for m in pkgutil.walk_packages(peerlearn.__path__, "peerlearn.")]
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if not n.endswith("__main__")])
+def test_examples_in_docstrings(name: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    failed, _ = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    assert failed == 0
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_readme_keeps_its_promise(tmp_path: Path) -> None:

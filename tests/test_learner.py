@@ -160,7 +160,7 @@ class Branching(nn.Module):
 REFUSED = {
     Branching: "vmap refuses this model",
     with_dropout: "it draws random numbers",
-    with_batch_norm: "its buffers move",
+    with_batch_norm: "buffers of its own",
 }
 
 
@@ -446,6 +446,27 @@ def test_every_agent_has_the_buffers_that_its_own_batches_give():
         assert learner.evaluate(theta)["train_loss"][agent].item() == pytest.approx(expected)
 
 
+def test_buffers_begin_as_those_of_each_agents_own_model():
+    """Whether they then move or not."""
+    moving, resting = [], []
+    for agent in range(4):
+        moving.append(with_batch_norm())
+        norm = next(m for m in moving[-1] if isinstance(m, nn.BatchNorm1d))
+        norm.running_mean.fill_(agent)
+        resting.append(nn.Linear(FEATURES, 3))
+        resting[-1].register_buffer("place", torch.tensor(float(agent)))
+    for models, name in ((moving, "running_mean"), (resting, "place")):
+        learner = hosted(classification(model=models))
+        theta = learner.initial()
+        before = [dict(learner.module(theta[a], a).named_buffers()) for a in range(4)]
+        found = [next(b for n, b in own.items() if n.endswith(name)) for own in before]
+        assert [float(b.mean()) for b in found] == [0, 1, 2, 3]
+        learner.gradient(theta)
+    one = hosted(classification(model=moving), agents=[2])
+    (kept,) = (s for n, s in one.state().items() if n.endswith("running_mean"))
+    assert kept.unique().tolist() == [2]
+
+
 def test_mixed_buffers_are_rows_and_integer_ones_are_not_among_them():
     local, mixed = (
         hosted(classification(SIZES, with_batch_norm, buffers=b)) for b in ("local", "mixed")
@@ -603,6 +624,37 @@ def test_all_global_generators_belong_to_the_agent_and_are_left_alone():
         assert all(torch.equal(v, again.evaluate(theta)[n]) for n, v in measured.items())
         alone = hosted(classification(**changed), agents=[2])
         assert torch.equal(alone.gradient(theta[2:3])[0], first[2])
+
+
+class Skipping(nn.Module):
+    """Leaves its second layer out now and then, by a generator that is not torch's."""
+
+    def __init__(self, draw) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(FEATURES, 3), nn.Linear(3, 3)
+        self.draw = draw
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs = self.first(inputs)
+        return outputs if self.draw() < 0.5 else self.second(outputs)
+
+
+@pytest.mark.parametrize(
+    "draw", [lambda: random.random(), lambda: np.random.random()], ids=["Python", "NumPy"]
+)
+def test_what_a_model_draws_elsewhere_belongs_to_the_agent_too(draw):
+    learner, again = (
+        hosted(classification(model=lambda: Skipping(draw), gradients="auto")) for _ in range(2)
+    )
+    assert learner.note == "loop: it draws random numbers, and each agent has its own"
+    theta = scattered(learner)
+    random.seed(1), np.random.seed(1)
+    first = [learner.gradient(theta) for _ in range(5)]
+    random.seed(2), np.random.seed(2)
+    drawn = random.random(), np.random.random()
+    random.seed(2), np.random.seed(2)
+    assert all(torch.equal(again.gradient(theta), g) for g in first)
+    assert (random.random(), np.random.random()) == drawn
 
 
 # --- targets of other kinds ---------------------------------------------------------------

@@ -49,6 +49,22 @@ def test_exact_methods_converge_linearly_to_the_optimum(name, shape):
 
 
 @pytest.mark.parametrize("name", EXACT)
+def test_the_loss_that_is_told_is_that_of_all_agents(name):
+    """Of one network, the same for methods that pool the data; and at the end the least."""
+    task, method = quadratics(apart=False), exact_methods(2)[name]
+    graph = None if method.pools_data else SHAPES["cycle"]
+    run = pl.train(
+        task, method, graph, rounds=400, dtype="float64", device="cpu", evaluate_every=400
+    )
+    best = OPTIMUM - task.optima.numpy()
+    least = np.einsum("ip,ipq,iq->i", best, task.hessians.numpy(), best).mean() / 2
+    own = task.optima.numpy()
+    first = np.einsum("ip,ipq,iq->i", own, task.hessians.numpy(), own).mean() / 2
+    np.testing.assert_allclose(run.history["loss"][0], first, atol=1e-12)
+    np.testing.assert_allclose(run.final["loss"], least, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", EXACT)
 def test_weight_decay_moves_the_optimum_where_it_should(name):
     graph, decay = SHAPES["cycle"], 0.7
     method = replace(exact_methods(3)[name], weight_decay=decay)

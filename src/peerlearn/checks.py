@@ -15,10 +15,13 @@ from .algorithm import Algorithm, Needs
 from .engines import ENGINES
 from .errors import ConfigurationError, unknown
 from .graphs import GraphSchedule, spectrum
+from .schedules import Schedule, at
 from .tasks import BaseTask
 from .team import Team
 
+SEEDS = 2**32  # generators are seeded with 32 bits of it
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+OF_COMPLETE = (graphs.weights.WEIGHTS["uniform"], graphs.weights.WEIGHTS["lazy_uniform"])
 OF_WEIGHTS = Needs.DOUBLY_STOCHASTIC | Needs.SYMMETRIC | Needs.ASSUMPTION_2
 
 
@@ -51,7 +54,30 @@ def number_problems(
 
 
 def seed_problems(seed: Any) -> list[str]:
-    return [] if _whole(seed, 0) else [f"seed is {seed!r}, expected a whole number, 0 or more"]
+    if _whole(seed, 0) and int(seed) < SEEDS:
+        return []
+    return [f"seed is {seed!r}, expected a whole number from 0 to {SEEDS - 1}"]
+
+
+def rate_problems(algorithm: Algorithm, rounds: int, dtype: torch.dtype) -> list[str]:
+    """Rates and penalties that the networks' numbers cannot hold, in the first or last round."""
+    found, largest = [], torch.finfo(dtype).max
+    for name, rate in vars(algorithm).items():
+        if not isinstance(rate, float | Schedule):
+            continue
+        try:
+            values = {round: at(rate, round, rounds) for round in (0, rounds - 1)}
+        except ValueError as error:
+            found.append(f"{algorithm.name}: {name}: {error}")
+            continue
+        found += [
+            f"{algorithm.name}: {name} is {value:.3g} in round {round}, expected at most "
+            f"{largest:.3g}, the largest number of {str(dtype).removeprefix('torch.')}; let it "
+            "grow more slowly"
+            for round, value in values.items()
+            if abs(value) > largest
+        ][:1]
+    return found
 
 
 def timeout_problems(timeout_s: Any) -> list[str]:
@@ -142,13 +168,13 @@ def _static_problems(rule: graphs.Rule, graph: nx.Graph, needs: Needs) -> list[s
 
 def _changing_problems(rule: graphs.Rule, schedule: GraphSchedule, needs: Needs) -> list[str]:
     """A single round's graph may fall apart, so Assumption 2 (c) is not asked for."""
+    if rule in OF_COMPLETE and not isinstance(schedule, graphs.function):
+        return ["uniform weights need a complete graph in every round; use metropolis weights"]
     if not needs & OF_WEIGHTS or not known(schedule):
         return []
-    if Needs.ASSUMPTION_2 in needs:
-        needs = Needs.DOUBLY_STOCHASTIC | Needs.SYMMETRIC
     for round in range(min(schedule.window, 10)):
         graph = schedule.at(round)
-        found = graphs.weights.problems(rule(graph), graph, needs)
+        found = graphs.weights.problems(rule(graph), graph, needs, apart=True)
         if found:
             return found
     return []

@@ -23,7 +23,8 @@ from pydantic import AfterValidator, BaseModel, Field
 from . import graphs
 from .algorithm import Algorithm
 from .algorithms import ALGORITHMS, ALIASES, find
-from .checks import find_device, stream_problems
+from .checks import SEEDS, find_device, stream_problems
+from .data import PARTITIONS
 from .describe import settings_of
 from .engines import ENGINES
 from .errors import ConfigurationError, nearest, unknown
@@ -52,8 +53,12 @@ class ExperimentFile(BaseModel):
 
     name: str = Field(pattern=FOLDER_NAME, description=NAME_WORDS)
     rounds: int = Field(ge=1, description="a whole number, at least 1")
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(_each_once)] = Field(
-        [0], min_length=1, description="a list of whole numbers, none negative, each once"
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=SEEDS)]], AfterValidator(_each_once)] = (
+        Field(
+            [0],
+            min_length=1,
+            description=f"a list of whole numbers from 0 to {SEEDS - 1}, each once",
+        )
     )
     evaluate_every: int | None = Field(None, ge=1, description="a whole number, at least 1")
     checkpoint_every: int | None = Field(None, ge=1, description="a whole number, at least 1")
@@ -209,8 +214,20 @@ def _task(table: Any, seed: int) -> tuple[BaseTask | None, list[Problem]]:
         return None, problems
     right, problems = checked(_task_model(name), table, "task")
     wrong = [key for key in table if key not in right]
+    found = _partition_options(right)
+    problems += found
+    wrong += ["partition_options"] if found else []
     task, found = _build_task(dict(table), wrong, seed) if right else (None, [])
     return task, problems + found
+
+
+def _partition_options(right: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with the options of a task's partition, a table of their own."""
+    name, options = right.get("partition"), right.get("partition_options")
+    if options is None or name not in PARTITIONS:
+        return []
+    model = options_model(PARTITIONS[name], skip=("targets", "agents", "seed"))
+    return checked(model, options, "task.partition_options")[1]
 
 
 def _build_task(
@@ -229,12 +246,22 @@ def _build_task(
             sentences = task.problems()
         except (ValueError, OSError) as error:
             task, sentences = None, [str(error)]
-        found = [at_key("task", sentence, table) for sentence in sentences]
+        found = [_of_task(sentence, table) for sentence in sentences]
         problems += [p for p in found if not any(_mentions(p.text, key) for key in wrong)]
         keys = {p.path.removeprefix("task").removeprefix(".") for p in found} - {"", "name"}
+        keys = {key.split(".")[0] for key in keys}
         if not keys:
             return task, problems
         wrong = [*wrong, *keys]
+
+
+def _of_task(sentence: str, table: Mapping[str, Any]) -> Problem:
+    """A task's sentence, at the key that it speaks of, be it one of its partition's options."""
+    found, options = at_key("task", sentence, table), table.get("partition_options")
+    if found.path != "task" or not isinstance(options, dict):
+        return found
+    nested = at_key("task.partition_options", sentence, options)
+    return nested if nested.path.count(".") > 1 else found
 
 
 def _mentions(text: str, key: str) -> bool:

@@ -91,7 +91,8 @@ def _override(raw: dict[str, Any], text: str) -> list[Problem]:
     if not sign or not path:
         return [Problem("", f"got the override {text!r}, expected key=value, as in rounds=300")]
     try:
-        parsed = value if re.fullmatch(r"[A-Za-z_][\w-]*", value) else _value(value)
+        word = re.fullmatch(r"(?!(true|false|inf|nan)$)[A-Za-z_][\w-]*", value)
+        parsed = value if word else _value(value)
         *parents, last = path.split(".")
         table = raw
         for key in parents:

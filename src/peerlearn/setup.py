@@ -25,6 +25,7 @@ from .checks import (
     name_problems,
     number_problems,
     placed,
+    rate_problems,
     require_kinds,
     seed_problems,
     stream_problems,
@@ -216,6 +217,7 @@ def prepare(
     problems += coordinator_problems(algorithm, engine)
     if not problems:
         problems += stream_problems(task, algorithm, rounds)
+        problems += rate_problems(algorithm, rounds, find_dtype(dtype))
     problems += team_problems(team, task)
     folder = Path(out) if out is not None and team.leads else None
     if team.leads:

@@ -123,7 +123,7 @@ def _schedule(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     name = value.get("schedule")
-    if name not in SCHEDULES:
+    if not isinstance(name, str) or name not in SCHEDULES:
         said = f"unknown schedule {name!r}" if name else "missing"
         raise _Nested([Problem("schedule", f"{said}; {nearest(str(name), SCHEDULES)}")])
     model = options_model(SCHEDULES[name], schedule=(str, ...))

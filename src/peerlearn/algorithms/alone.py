@@ -19,6 +19,10 @@ class Isolated(LocalTraining):
 
     What an agent reaches without the team: the floor for every other method.
 
+        theta_i <- theta_i - alpha_k d(g_i(theta_i))
+
+    where d is the optimizer's direction, with plain SGD the gradient itself.
+
     Args:
         lr: the learning rate, or a schedule of it.
         optimizer: any elementwise torch.optim optimizer, by class or name.
@@ -47,6 +51,10 @@ class Centralized(Isolated):
     The same steps as `Isolated`, by one agent whose minibatches are drawn from the pooled data and
     are as large as the agents' together. Its traffic is the raw data, sent once. The arguments are
     those of `Isolated`.
+
+        theta <- theta - alpha_k d(1/N sum_i g_i(theta))
+
+    Source: the centralized baseline of Yu et al., "DiNNO", RA-L 2022, Section V.
     """
 
     pools_data: ClassVar[bool] = True

@@ -31,7 +31,7 @@ class Kind(str, Enum):
 
 
 def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
-    """Say what there is, one line each: the names an experiment file can use.
+    """Say what there is, a sentence each: the names an experiment file can use.
 
     Schedules are those of graphs, rates are the schedules of hyper-parameters. Drifts are for
     tasks whose data are a stream, augmentations for DynamicAveraging. Streams are for your own

@@ -78,6 +78,8 @@ def chunks(targets: Tensor, agents: int, seed: int = 0, every_label: bool = Fals
     """
     labels, generator = _checked(targets, agents, seed)
     classes = _classes(labels, generator)
+    if not isinstance(every_label, bool):
+        raise ValueError(f"every_label is {every_label!r}, expected true or false")
     if not every_label or agents <= len(classes):
         return by_class(targets, agents, seed)
     stack = np.concatenate(classes)  # (n,)
@@ -244,6 +246,8 @@ def _draw(
 
 
 def _checked_sizes(sizes: Sequence[float], agents: int) -> NDArray[np.float64]:
+    if not isinstance(sizes, Sequence | np.ndarray) or isinstance(sizes, str):
+        raise ValueError(f"sizes is {sizes!r}, expected a list of numbers, one for each agent")
     if len(sizes) != agents:
         raise ValueError(
             f"sizes has {len(sizes)} numbers, expected one for each of {agents} agents"

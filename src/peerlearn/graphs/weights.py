@@ -114,7 +114,7 @@ def as_rule(weights: str | Rule | Matrix) -> Rule:
     return weights if callable(weights) else given(weights)
 
 
-def problems(W: Matrix, graph: nx.Graph, needs: Needs) -> list[str]:
+def problems(W: Matrix, graph: nx.Graph, needs: Needs, apart: bool = False) -> list[str]:
     """Why the weights do not serve, one sentence for each reason; nothing where they do.
 
     Args:
@@ -123,6 +123,7 @@ def problems(W: Matrix, graph: nx.Graph, needs: Needs) -> list[str]:
         needs: what the algorithm declares that it needs. `Needs.ASSUMPTION_2` is that of Jiang et
             al., "Collaborative deep learning in fixed topology networks" (CDSGD), (a) to (d). It
             does not ask for lambda_N >= 0: the Metropolis weights of the 10-cycle have -1/3.
+        apart: the graph is that of one round, which may fall apart: (c) is not asked for.
     """
     try:
         W = square(W)
@@ -136,7 +137,9 @@ def problems(W: Matrix, graph: nx.Graph, needs: Needs) -> list[str]:
     if Needs.SYMMETRIC in needs and Needs.ASSUMPTION_2 not in needs:  # there it is letter (b)
         found.append(_mirror(W))
     if Needs.ASSUMPTION_2 in needs:
-        found += _assumption_2(W, graph)
+        found += _assumption_2(W, graph, apart)
+    elif not found[0]:
+        found.append(_outside(W, graph))
     return [sentence for sentence in found if sentence]
 
 
@@ -156,11 +159,11 @@ def parts(W: Matrix) -> list[str]:
     ]
 
 
-def _assumption_2(W: sparse.csr_array, graph: nx.Graph) -> list[str]:
+def _assumption_2(W: sparse.csr_array, graph: nx.Graph, apart: bool) -> list[str]:
     letters = {"(a), no weight without an edge": _outside(W, graph), "(b), W = W^T": _mirror(W)}
     if not letters["(b), W = W^T"]:  # (c) and (d) speak of the eigenvalues of a symmetric matrix
         values = extremes(W)
-        letters["(c), null{I - W} = span{1}"] = _null_space(W, values)
+        letters["(c), null{I - W} = span{1}"] = "" if apart else _null_space(W, values)
         letters["(d), I >= W > -I"] = _order(values)
     return [f"Assumption 2 {letter}: {why}" for letter, why in letters.items() if why]
 

@@ -70,6 +70,18 @@ class Judge:
         }
 
     @torch.no_grad()
+    def try_out(self, theta: Tensor) -> None:
+        """The first batch of each test set, so that what does not fit is found before training."""
+        known: list[Any] = []
+        for row, batches in enumerate(self._tests):
+            if not any(batches is other for other in known):
+                known.append(batches)
+                self._point(theta[row], row)
+                with preserved(self._samples.device):
+                    self._seed_for(self._agents[row])
+                    self._measure(batches[:1])
+
+    @torch.no_grad()
     def snapshot(self, theta: Tensor) -> dict[str, Tensor]:
         """name -> (A, ...) what the task keeps of each network, to be drawn."""
         kept = []

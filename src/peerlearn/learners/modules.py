@@ -65,11 +65,18 @@ class Layout:
 
 
 class Buffers:
-    """Every agent's own copy of a module's buffers (the running means of batch norm)."""
+    """Every agent's own copy of a module's buffers (the running means of batch norm).
 
-    def __init__(self, module: nn.Module, agents: int, device: torch.device) -> None:
+    Args:
+        module: that computes with them.
+        first: the agents' models, whose buffers are the first ones.
+        device: where they are kept.
+    """
+
+    def __init__(self, module: nn.Module, first: Sequence[nn.Module], device: torch.device) -> None:
+        begun = {id(m): dict(m.named_buffers()) for m in first}
         self.stacks: dict[str, Tensor] = {
-            n: b.detach().to(device).expand(agents, *b.shape).clone()
+            n: torch.stack([begun[id(m)][n].detach().to(device, b.dtype) for m in first])
             for n, b in module.named_buffers()
         }
         self._owners = {n: _owner(module, n) for n in self.stacks}
@@ -111,6 +118,12 @@ class Buffers:
     def load(self, state: dict[str, Tensor]) -> None:
         for name, stack in self.stacks.items():
             stack.copy_(state[f"buffer.{name}"])
+
+
+def differing_buffers(models: Sequence[nn.Module]) -> bool:
+    """Whether the agents' models begin with other buffers."""
+    first = dict(models[0].named_buffers())
+    return any(not torch.equal(b, first[n]) for m in models[1:] for n, b in m.named_buffers())
 
 
 def _owner(module: nn.Module, name: str) -> tuple[nn.Module, str]:

@@ -127,6 +127,14 @@ class Samples:
         """Whether all agents' batches are tensors of one kind."""
         return self.stacked is not None
 
+    def unlike(self) -> list[int]:
+        """The first of the agents, and the first of each kind whose tensors have another shape."""
+        if self.uniform:
+            return [0]
+        pairs = [as_tensors(d) for d in self.data]
+        shapes = [p and tuple((t.shape[1:], t.dtype) for t in p) for p in pairs]
+        return [row for row, shape in enumerate(shapes) if shape not in shapes[:row]]
+
     def batches(self, agents: np.ndarray, index: Tensor) -> tuple[Tensor, Tensor]:
         """(k, B, ...) inputs and targets of ``agents`` (k,) at ``index`` (k, B)."""
         assert self.stacked is not None
@@ -162,6 +170,10 @@ class Streamed:
         self.stream, self.seed, self.device, self.dtype = stream, seed, device, dtype
         self.numbers = np.array(agents, np.int64)
         self.round = -1
+
+    def unlike(self) -> list[int]:
+        """All agents' samples have one shape."""
+        return [0]
 
     @property
     def concept(self) -> int:

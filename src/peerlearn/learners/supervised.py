@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from ..learner import Learner
 from .evaluation import Judge
 from .gradients import LoopGradient, Loss, VmapGradient, Way, choose
 from .minibatches import Consecutive, ConsecutiveInTurn, Draws, Group, InTurn, Minibatches, Together
-from .modules import Buffers, Layout
+from .modules import Buffers, Layout, differing_buffers
 from .prequential import Suffered
 from .randomness import MODEL, preserved, seed_from, seed_generators
 from .samples import Samples, Streamed, loaded
@@ -65,10 +66,14 @@ class SupervisedLearner(Learner):
         self._loop = LoopGradient(self._module, self._loss, self.layout, self._observed)
         self.losses = torch.zeros(len(self.agents), device=device, dtype=dtype)
         self._random, moving = self._probe()
-        self._buffers = Buffers(self._module, len(self.agents), device) if moving else None
+        own = [models[a if len(models) > 1 else 0] for a in self.agents]
+        own_buffers = moving or differing_buffers(models)
+        self._buffers = Buffers(self._module, own, device) if own_buffers else None
         self._judge = Judge(
             task, self._module, self.layout, self._samples, self._buffers, self.agents, seed
         )
+        with _explained("the first test batch"):
+            self._judge.try_out(self._initial)
         self._way, self.note = self._choose()
 
     def _first_networks(self, models: Sequence[nn.Module]) -> Tensor:
@@ -211,7 +216,7 @@ class SupervisedLearner(Learner):
         """Loop or vmap, by what the model allows and then by the clock; and why."""
         reasons = {
             "it draws random numbers, and each agent has its own": self._random,
-            "its buffers move, and each agent has its own": self._buffers is not None,
+            "each agent has buffers of its own": self._buffers is not None,
             "the data are no tensors of one shape": not self._samples.uniform,
             "batches are transformed agent by agent": self._task.transform is not None,
         }
@@ -228,20 +233,20 @@ class SupervisedLearner(Learner):
         return VmapGradient(self._module, self._loss, self.layout, self._observed)
 
     def _probe(self) -> tuple[bool, bool]:
-        """Whether one gradient draws from torch's generator, and whether it moves buffers."""
+        """Whether one gradient draws from a global generator, and whether it moves buffers."""
         module = copy.deepcopy(self._module)
         buffers = {n: b.clone() for n, b in module.named_buffers()}
         loop = LoopGradient(module, _checked(self._loss), self.layout)
-        index = self._draw([0], advance=False)[0].index[0]
-        with preserved(self._device), _explained(self.agents[0]):
-            batch = self._samples.batch(0, index, None)
-            before = _generator_state(self._device)
-            loop.one(self._initial[0], *batch, self._initial.new_empty(self.layout.width))
-            random = any(
-                not torch.equal(a, b)
-                for a, b in zip(before, _generator_state(self._device), strict=True)
-            )
-        return random, any(not torch.equal(b, buffers[n]) for n, b in module.named_buffers())
+        draws = False
+        for row in self._samples.unlike():
+            index = self._draw([row], advance=False)[0].index[0]
+            agent = self.agents[row]
+            with preserved(self._device), _explained(f"the first minibatch of agent {agent}"):
+                batch = self._samples.batch(row, index, None)
+                before = _generator_state(self._device)
+                loop.one(self._initial[row], *batch, self._initial.new_empty(self.layout.width))
+                draws |= before != _generator_state(self._device)
+        return draws, any(not torch.equal(b, buffers[n]) for n, b in module.named_buffers())
 
     @property
     def way(self) -> str | None:
@@ -363,7 +368,7 @@ def _checked(loss: Loss) -> Loss:
 
 
 @contextmanager
-def _explained(agent: int) -> Iterator[None]:
+def _explained(what: str) -> Iterator[None]:
     """What torch says of a model that does not fit the data, with what to do about it."""
     try:
         yield
@@ -371,11 +376,13 @@ def _explained(agent: int) -> Iterator[None]:
         raise
     except Exception as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ValueError(
-            f"the first minibatch of agent {agent} failed: {reason}; check model, loss and data"
-        ) from error
+        raise ValueError(f"{what} failed: {reason}; check model, loss and data") from error
 
 
-def _generator_state(device: torch.device) -> list[Tensor]:
+def _generator_state(device: torch.device) -> list[Any]:
+    """Where the global generators of torch, NumPy and Python are, to be compared."""
     states = [torch.get_rng_state()]
-    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
+    states += [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
+    numpy: Any = np.random.get_state(legacy=False)
+    words, place = numpy["state"]["key"].tolist(), numpy["state"]["pos"]
+    return [*(s.tolist() for s in states), words, place, random.getstate()]

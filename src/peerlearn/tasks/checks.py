@@ -168,13 +168,17 @@ def model_problems(task: Task) -> list[str]:
 
 def _unlike(models: Sequence[nn.Module]) -> list[str]:
     found = []
-    shapes = [{n: (p.shape, p.requires_grad) for n, p in m.named_parameters()} for m in models]
+    shapes = [
+        {n: (p.shape, p.requires_grad) for n, p in m.named_parameters()}
+        | {n: (b.shape, b.dtype) for n, b in m.named_buffers()}
+        for m in models
+    ]
     for agent, other in enumerate(shapes):
         if other != shapes[0]:
             names = [n for n in {*other, *shapes[0]} if other.get(n) != shapes[0].get(n)]
             found.append(
                 f"the model of agent {agent} differs from agent 0's in {sorted(names)[0]!r}; "
-                "all agents need the same parameters, only the values may differ"
+                "all agents need the same parameters and buffers, only the values may differ"
             )
         elif (name := _unequal_frozen(models[agent], models[0])) is not None:
             found.append(

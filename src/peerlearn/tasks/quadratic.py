@@ -27,6 +27,7 @@ class QuadraticTask(BaseTask):
         optima: (A, P).
         first: (A, P), the first networks; zeros by default.
         in_turn: one agent sees the losses, one after another.
+        team: whose losses networks are evaluated on, where they are not these agents'.
     """
 
     hessians: Tensor
@@ -34,6 +35,7 @@ class QuadraticTask(BaseTask):
     first: Tensor | None = None
     name: str = "quadratic"
     in_turn: bool = False
+    team: QuadraticTask | None = None
 
     @property
     def agents(self) -> int:  # type: ignore[override]
@@ -52,6 +54,9 @@ class QuadraticTask(BaseTask):
         assert optima is not None
         if self.in_turn:
             return QuadraticInTurn(hessians, optima, first)
+        if self.team is not None:
+            team = self.team.learner(seed, device, dtype)
+            return QuadraticLearner(hessians, optima, first, team=team)
         team = QuadraticLearner(hessians, optima, first)
         if agents is None:
             return team
@@ -60,12 +65,13 @@ class QuadraticTask(BaseTask):
         return QuadraticLearner(hessians[own], optima[own], own_first, own, team)
 
     def pooled(self, in_turn: bool = False) -> QuadraticTask:
-        """The mean of the losses is a quadratic again, up to a constant."""
+        """The mean of the losses is a quadratic again, up to a constant; evaluated is the mean."""
         if in_turn:
             return dataclasses.replace(self, in_turn=True)
         whole = QuadraticLearner(self.hessians, self.optima)
         first = None if self.first is None else self.first[:1]
-        return QuadraticTask(self.hessians.mean(dim=0, keepdim=True), whole.optimum()[None], first)
+        mean = self.hessians.mean(dim=0, keepdim=True)
+        return QuadraticTask(mean, whole.optimum()[None], first, team=self)
 
     def data_bytes(self) -> list[int]:
         each = self.hessians[0].numel() + self.optima[0].numel()
