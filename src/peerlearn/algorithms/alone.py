@@ -19,10 +19,6 @@ class Isolated(LocalTraining):
 
     What an agent reaches without the team: the floor for every other method.
 
-        theta_i <- theta_i - alpha_k d(g_i(theta_i))
-
-    where d is the optimizer's direction, with plain SGD the gradient itself.
-
     Args:
         lr: the learning rate, or a schedule of it.
         optimizer: any elementwise torch.optim optimizer, by class or name.
@@ -52,7 +48,7 @@ class Centralized(Isolated):
     are as large as the agents' together. Its traffic is the raw data, sent once. The arguments are
     those of `Isolated`.
 
-        theta <- theta - alpha_k d(1/N sum_i g_i(theta))
+        theta <- theta + step(1/N sum_i g_i(theta))
 
     Source: the centralized baseline of Yu et al., "DiNNO", RA-L 2022, Section V.
     """

@@ -53,7 +53,9 @@ def run(
     ]  # fmt: skip
     own = {"--processes": processes, "--port": port}
     again = ["peerlearn", *same, *(w for k, v in own.items() if v for w in (k, str(v))), "--resume"]
-    stopped = "" if _by_peerlearn() else f"stopped; go on with: {shlex.join(again)}"
+    stopped = f"stopped; go on with: {shlex.join(again)}"
+    if "RANK" in os.environ:  # whoever started the processes tells people, or starts them again
+        stopped = "" if _by_peerlearn() else "stopped; go on by starting all again with --resume"
     with told(stopped):
         from .. import experiment as experiments
         from ..engines import launched
