@@ -18,6 +18,7 @@ import pytest
 import torch
 from helpers import recorded
 from namespaces import refused
+from once import made_once
 from processes import free_port
 from struck import AGENTS, CASES, GATE
 
@@ -30,6 +31,7 @@ from peerlearn.team import Alone
 HERE = Path(__file__).parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
 LIMIT_S = 100.0
+STRUCK_S = 240.0  # of all cases, four at a time, beside other tests
 SLACK_S = 15.0  # of a machine that is busy with other tests
 ASKED_S = {"kill": 3.0, "stop": 3.0 + 6.0, "cut": 3.0 + 6.0}
 """Seconds from the blow until the others know: time-out, and asking, of a store that is silent too.
@@ -37,18 +39,22 @@ ASKED_S = {"kill": 3.0, "stop": 3.0 + 6.0, "cut": 3.0 + 6.0}
 A killed process closes its connections, so nobody has to wait for the time-out.
 """
 
+pytestmark = pytest.mark.timeout(STRUCK_S + LIMIT_S)
+
 
 @pytest.fixture(scope="module")
 def struck(tmp_path_factory) -> Path:
     """A folder for each case of struck.py."""
-    folder = tmp_path_factory.mktemp("struck")
     names = [name for name, case in CASES.items() if case.blow != "cut" or not refused()]
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(HERE / "struck.py"), str(folder), *names],
-        env=ENVIRONMENT, capture_output=True, text=True, timeout=LIMIT_S,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return folder
+
+    def make(folder: Path) -> None:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", str(HERE / "struck.py"), str(folder), *names],
+            env=ENVIRONMENT, capture_output=True, text=True, timeout=STRUCK_S,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+    return made_once(tmp_path_factory, "struck", make)
 
 
 def told(folder: Path, name: str) -> dict:
@@ -100,7 +106,6 @@ LOST = {name: list(case.victim) for name, case in CASES.items()} | {
 }
 
 
-@pytest.mark.timeout(LIMIT_S + 20)
 @pytest.mark.parametrize("name", CASES)
 def test_the_others_say_who_was_lost(name, struck):
     went = told(struck, name)
@@ -157,9 +162,12 @@ def test_the_run_goes_on_to_the_same_numbers(name, size, struck):
 
 
 def same_run(one: Path, other: Path, bits: bool = True) -> None:
-    """Record and checkpoint of a finished run are those of another, bit for bit or to rounding."""
-    tolerance = {"rtol": 0.0, "atol": 0.0 if bits else 1e-12}
-    remembered = {"rtol": 0.0, "atol": 0.0 if bits else 1e-10}  # moments and duals: not so small
+    """Record and checkpoint of a finished run are those of another, bit for bit or to rounding.
+
+    What rounding differs by after a blow grows with the rounds that are left: momentum and batch
+    norm made 1e-15 in round 30 into 3e-11 in round 60.
+    """
+    tolerance = {"rtol": 0.0, "atol": 0.0 if bits else 1e-9}
     assert {path.name for path in one.glob("*.tmp")} == set()
     first, second = recorded(one), recorded(other)
     assert first.keys() == second.keys()
@@ -170,7 +178,7 @@ def same_run(one: Path, other: Path, bits: bool = True) -> None:
     torch.testing.assert_close(kept.state["theta"], whole.state["theta"], **tolerance)
     for part in ("state", "learner", "traffic"):
         values, expected = getattr(kept, part), getattr(whole, part)
-        torch.testing.assert_close(values, expected, **remembered)
+        torch.testing.assert_close(values, expected, **tolerance)
 
 
 # --- the command --------------------------------------------------------------------------
@@ -227,7 +235,7 @@ class Command:
         until_true(lambda: not any(map(runs, self.workers.values())))
 
 
-def until_true(holds: Callable[[], bool], limit_s: float = 60) -> None:
+def until_true(holds: Callable[[], bool], limit_s: float = LIMIT_S) -> None:
     """Wait until something holds that nobody announces."""
     until = time.monotonic() + limit_s
     while not holds():
@@ -368,7 +376,6 @@ def pair(tmp_path: Path, what: str, victim: int, blow: int) -> Pair:
             rank.communicate()
 
 
-@pytest.mark.timeout(2 * LIMIT_S)
 @pytest.mark.parametrize(
     ("what", "victim", "blow", "said"),
     [

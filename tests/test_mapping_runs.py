@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from torch.nn.functional import binary_cross_entropy
 
 from peerlearn import experiment, record
 from peerlearn.data import MissingData
@@ -66,15 +67,23 @@ def plan() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_the_published_direction_in_short(plan: None, tmp_path: Path) -> None:
-    """After 50 rounds: validation losses of the team, of pooled data, of plain steps."""
+    """After 50 rounds: validation losses of the team, of pooled data, of plain steps.
+
+    The team has learned more than how many walls there are, which is all that a map tells that is
+    the same everywhere.
+    """
     reproduction = DinnoMapping()
     loss = {}
     for run in reproduction.shorten(reproduction.plan()):
-        if run.label in ("DiNNO", "Centralized", "DSGD"):
+        if run.label in ("DiNNO", "Centralized", "DSGT", "DSGD"):
+            task = run.task()
             ended = train(
-                run.task(), run.algorithm, run.graph, rounds=run.rounds, seed=run.seed,
+                task, run.algorithm, run.graph, rounds=run.rounds, seed=run.seed,
                 evaluate_every=run.evaluate_every, label=run.label,
             )  # fmt: skip
             loss[run.label] = ended.final["loss"].mean()
+    share = task.test[1].mean()
+    constant = binary_cross_entropy(share.expand_as(task.test[1]), task.test[1])
+    assert loss["DiNNO"] < constant
     assert loss["DiNNO"] < 1.1 * loss["Centralized"]
-    assert loss["DiNNO"] < 0.5 * loss["DSGD"]
+    assert loss["DiNNO"] < 0.5 * min(loss["DSGT"], loss["DSGD"])

@@ -31,6 +31,7 @@ from in_processes import (
     resumptions,
     rounded,
 )
+from once import made_once
 from processes import finish, start
 from rich.console import Console
 from typer.testing import CliRunner
@@ -56,15 +57,17 @@ pytestmark = pytest.mark.timeout(2 * LIMIT_S)
 @pytest.fixture(scope="module")
 def groups(tmp_path_factory):
     """A folder with what four processes had to show, and then two."""
-    folder = tmp_path_factory.mktemp("groups")
-    for name, case in resumed.items():
-        in_processes.half(case, "stacked", folder / "1" / "halves" / name)
-    for size in (4, 2):
-        (folder / str(size)).mkdir()
-        processes = start(size, "-W", "error", SCRIPT, folder)
-        assert finish(processes, LIMIT_S) == [""] * size
-        assert [p.returncode for p in processes] == [0] * size
-    return folder
+
+    def make(folder):
+        for name, case in resumed.items():
+            in_processes.half(case, "stacked", folder / "1" / "halves" / name)
+        for size in (4, 2):
+            (folder / str(size)).mkdir()
+            processes = start(size, "-W", "error", SCRIPT, folder)
+            assert finish(processes, LIMIT_S) == [""] * size
+            assert [p.returncode for p in processes] == [0] * size
+
+    return made_once(tmp_path_factory, "groups", make)
 
 
 @functools.cache
