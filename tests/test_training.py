@@ -288,7 +288,15 @@ def test_a_signal_ends_cleanly_with_a_checkpoint(number, tmp_path):
     same_history(resumed, whole)
 
 
-def test_a_second_signal_does_not_wait_for_the_round(tmp_path):
+@pytest.fixture
+def interruptible():
+    """Ctrl-C interrupts, even where tests were started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_signal_does_not_wait_for_the_round(tmp_path, interruptible):
     reached = []
 
     def strike(done):
