@@ -105,7 +105,8 @@ def train(
         evaluate_every: rounds between evaluations (the start and the end are always evaluated); a
             twentieth of the rounds by default.
         out: a folder for the record and the checkpoint; nothing is written without it.
-        resume: go on from the checkpoint in ``out``, if there is one.
+        resume: go on from the checkpoint in ``out``, if there is one. It must be of the same
+            request; functions in it (a loss, a graph of the round) are compared by their names.
         checkpoint_every: rounds between checkpoints; with every evaluation by default.
         device: "auto" takes CUDA where there is one.
         dtype: torch.float32 or torch.float64.
