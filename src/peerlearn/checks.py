@@ -72,8 +72,8 @@ def rate_problems(algorithm: Algorithm, rounds: int, dtype: torch.dtype) -> list
             continue
         found += [
             f"{algorithm.name}: {name} is {value:.3g} in round {round}, expected at most "
-            f"{largest:.3g}, the largest number of {str(dtype).removeprefix('torch.')}; let it "
-            "grow more slowly"
+            f"{largest:.3g}, the largest number of {str(dtype).removeprefix('torch.')}; take "
+            "a smaller one, or let it grow more slowly"
             for round, value in values.items()
             if abs(value) > largest
         ][:1]
