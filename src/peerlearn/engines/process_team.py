@@ -254,12 +254,14 @@ class ProcessTeam(Team):
                 nothing.wait(timedelta(milliseconds=1))
 
     def share(self, values: Tensor, total: int) -> Tensor:
-        blocks = self.blocks(total)
-        mine = values.new_zeros(len(blocks[0]), *values.shape[1:], device="cpu")
-        mine[: len(values)] = values.cpu()
-        everywhere = [torch.empty_like(mine) for _ in blocks]
-        self.wait([dist.all_gather(everywhere, mine, async_op=True)])
-        return torch.cat([m[: len(b)] for m, b in zip(everywhere, blocks, strict=True)])
+        own, peers = values.cpu().contiguous(), self._others()
+        everywhere = own.new_empty(total, *own.shape[1:])
+        rows = [everywhere[block.start : block.stop] for block in self.blocks(total)]
+        rows[self.rank].copy_(own)
+        with self.reaching(peers):  # each to each: a collective hides whose message is missing
+            works = [dist.irecv(rows[r], r) for r in peers] + [dist.isend(own, r) for r in peers]
+        self.wait(works, [*peers, *peers])
+        return everywhere
 
     def broadcast(self, tensor: Tensor, rank: int) -> Any:
         """The beginning of a broadcast of one process's tensor into those of the others."""
