@@ -383,6 +383,9 @@ def test_agents_around_a_building_are_told_how_to_get_in(tmp_path):
     for poses in inside.stream.poses:
         assert (abs(poses[:, :2]) < [1.85, 1.35]).all()
     assert (abs(inside.test[0]) < torch.tensor([2.0, 1.5])).all(), "validated where they can be"
+    known = mapping(**options | {"plan": World(page(), 0.05)}, outside="wall")
+    for poses, expected in zip(known.stream.poses, inside.stream.poses, strict=True):
+        np.testing.assert_array_equal(poses, expected)
     around = [np.array([[-0.8, -0.8], [0.8, -0.8], [0.8, 0.8], [-0.8, 0.8]])] * 3
     chosen = mapping(**options, waypoints=around)
     assert (abs(chosen.test[0]) < torch.tensor([2.0, 1.5])).all(), "nor is the page judged"

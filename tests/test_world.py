@@ -112,26 +112,30 @@ def test_dark_and_light_walls(tmp_path):
     assert from_image(path, 0.1, threshold=0.3).walls.tolist() == [[1, 0, 0], [0, 0, 0]]
 
 
-def test_the_border_becomes_wall(tmp_path):
-    path = saved(tmp_path, np.full((5, 6), 255, np.uint8))
-    free = ~from_image(path, 0.1, border=2).walls
-    assert np.argwhere(free).tolist() == [[2, 2], [2, 3]]
-    with pytest.raises(ValueError, match="border=3 and outside='free' all of its pixels are"):
-        from_image(path, 0.1, border=3)
+def test_the_border_becomes_wall():
+    world = World(np.zeros((5, 6), bool), 0.1, "plan")
+    assert np.argwhere(~world.trimmed(border=2).walls).tolist() == [[2, 2], [2, 3]]
+    for border in (3, 4, 100):
+        said = f"plan has no free ground with border={border} .*as perhaps with a smaller border"
+        with pytest.raises(ValueError, match=said):
+            world.trimmed(border, "wall" if border == 4 else "free")
 
 
-def test_the_page_around_a_building_may_count_as_wall(tmp_path):
+def test_the_page_around_a_building_may_count_as_wall():
     """A ring of walls in a page: what it encloses stays free, also where the page is narrow."""
-    pixels = np.full((9, 12), 255, np.uint8)
-    pixels[1:8, 0:8] = 0
-    pixels[2:7, 1:7] = 255
-    path = saved(tmp_path, pixels)
-    assert (~from_image(path, 0.1).walls).sum() == 30 + 9 * 12 - 56
-    assert np.argwhere(~from_image(path, 0.1, outside="wall").walls).min(axis=0).tolist() == [2, 1]
-    assert (~from_image(path, 0.1, outside="wall").walls).sum() == 30
-    pixels[4, 7] = 255  # a door: all ground is one
-    with pytest.raises(ValueError, match=r"has no free ground.*perhaps with outside='free'"):
-        from_image(saved(tmp_path, pixels), 0.1, outside="wall")
+    walls = np.zeros((9, 12), bool)
+    walls[1:8, 0:8] = True
+    walls[2:7, 1:7] = False
+    world = World(walls, 0.1, "page")
+    assert (~world.trimmed().walls).sum() == 30 + 9 * 12 - 56
+    free = np.argwhere(~world.trimmed(outside="wall").walls)
+    assert (free.min(axis=0).tolist(), len(free)) == ([2, 1], 30)
+    dark_edge = World(np.pad(walls, 2, constant_values=True), 0.1)
+    assert (~dark_edge.trimmed(outside="wall").walls).sum() == 30 + 9 * 12 - 56, "all is enclosed"
+    assert (~dark_edge.trimmed(border=2, outside="wall").walls).sum() == 30
+    walls[4, 7] = False  # a door: all ground is one
+    with pytest.raises(ValueError, match=r"page has no free ground.*perhaps with outside='free'"):
+        World(walls, 0.1, "page").trimmed(outside="wall")
 
 
 def test_only_the_ground_one_can_get_to_stays_free():
@@ -194,13 +198,24 @@ def test_an_image_without_free_ground_says_what_to_try(tmp_path):
         ({"metres_per_pixel": -1}, "metres_per_pixel is -1, expected a positive finite number"),
         ({"walls": "black"}, "walls is 'black', expected 'light' or 'dark'"),
         ({"threshold": 128}, "threshold is 128, expected a number between 0 and 1"),
-        ({"border": -1}, "border is -1, expected a whole number"),
-        ({"outside": "page"}, "outside is 'page', expected 'free' or 'wall'"),
     ],
 )
 def test_options_of_images(tmp_path, options, said):
     with pytest.raises(ValueError, match=said):
         from_image(saved(tmp_path, GREYS), **{"metres_per_pixel": 0.1, **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"border": -1}, "border is -1, expected a whole number"),
+        ({"border": True}, "border is True, expected a whole number"),
+        ({"outside": "page"}, "outside is 'page', expected 'free' or 'wall'"),
+    ],
+)
+def test_options_of_trimming(options, said):
+    with pytest.raises(ValueError, match=said):
+        World(np.zeros((5, 6), bool), 0.1).trimmed(**options)
 
 
 # --- maps of ROS --------------------------------------------------------------------------

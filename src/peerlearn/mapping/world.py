@@ -109,6 +109,33 @@ class World:
         found = np.isin(parts, np.unique(parts[self._cell(points)])) & ~self.framed
         return replace(self, walls=~found[1:-1, 1:-1])
 
+    def trimmed(self, border: int = 0, outside: Literal["free", "wall"] = "free") -> World:
+        """The same with what is not of the building as wall.
+
+        Args:
+            border: how many pixels at each edge become wall.
+            outside: what free ground is that reaches the edge of the image, or that border, as the
+                page around a drawing does: "free" or "wall".
+        """
+        if not isinstance(border, int) or isinstance(border, bool) or border < 0:
+            raise ValueError(f"border is {border!r}, expected a whole number of pixels, 0 or more")
+        if outside not in ("free", "wall"):
+            raise ValueError(f"outside is {outside!r}, expected 'free' or 'wall'")
+        height, width = self.walls.shape
+        inner = (slice(border, max(border, height - border)), slice(border, width - border))
+        walls = np.ones_like(self.walls)
+        walls[inner] = self.walls[inner]
+        other = "a smaller border"
+        if outside == "wall" and not walls.all():
+            walls[inner] |= _open(self.walls[inner])
+            other = "outside='free'"
+        if walls.all():
+            raise ValueError(
+                f"{self.name} has no free ground with border={border} and outside={outside!r}; "
+                f"expected some, as perhaps with {other}"
+            )
+        return replace(self, walls=walls)
+
     def outdoors(self, points: ArrayLike) -> bool:
         """Whether some of the points (k, 2) are perhaps around the building rather than in it.
 
@@ -172,8 +199,6 @@ def from_image(
     metres_per_pixel: float,
     walls: Literal["light", "dark"] = "dark",
     threshold: float = 0.5,
-    border: int = 0,
-    outside: Literal["free", "wall"] = "free",
 ) -> World:
     """A world from any image that Pillow reads; what is transparent counts as white.
 
@@ -182,32 +207,19 @@ def from_image(
         metres_per_pixel: the side of a pixel.
         walls: whether walls are the dark pixels or the light ones.
         threshold: what divides dark from light, between 0 (black) and 1 (white).
-        border: how many pixels at each edge become wall, whatever their color.
-        outside: what free ground is that reaches the edge of the image, as the page around a
-            drawing does: "free" or "wall".
     """
     require_positive("metres_per_pixel", metres_per_pixel)
     if walls not in ("light", "dark"):
         raise ValueError(f"walls is {walls!r}, expected 'light' or 'dark'")
     if not _is_number(threshold) or not 0 < threshold < 1:
         raise ValueError(f"threshold is {threshold!r}, expected a number between 0 and 1")
-    if not isinstance(border, int) or isinstance(border, bool) or border < 0:
-        raise ValueError(f"border is {border!r}, expected a whole number of pixels, 0 or more")
-    if outside not in ("free", "wall"):
-        raise ValueError(f"outside is {outside!r}, expected 'free' or 'wall'")
     brightness = _brightness(Path(path), WHITE)
     found = brightness < threshold if walls == "dark" else brightness >= threshold
-    inner = np.zeros_like(found)
-    inner[border : len(found) - border, border : found.shape[1] - border] = True
-    if outside == "wall":
-        found |= _open(found)
-    found |= ~inner
     if found.all():
-        other = "outside='free'" if outside == "wall" else f"walls={_OTHER[walls]!r}"
         raise ValueError(
-            f"{path} has no free ground: with walls={walls!r}, threshold={threshold:g}, "
-            f"border={border} and outside={outside!r} all of its pixels are walls; expected some "
-            f"that are free, as perhaps with {other}"
+            f"{path} has no free ground: with walls={walls!r} and threshold={threshold:g} all of "
+            f"its pixels are walls; expected some that are free, as perhaps with "
+            f"walls={_OTHER[walls]!r}"
         )
     return World(found, metres_per_pixel, Path(path).stem)
 

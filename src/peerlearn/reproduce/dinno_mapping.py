@@ -61,7 +61,7 @@ MEASURES = {
 def world() -> World:
     """The authors' plan: white is wall, and 30 pixels at each edge."""
     plan = local("floorplan/plan32.png", "DiNNO's floor plan")
-    return from_image(plan, 1.0, walls="light", border=30)
+    return from_image(plan, 1.0, walls="light").trimmed(border=30)
 
 
 def task(batch_size: int) -> tasks.Task:

@@ -118,8 +118,10 @@ def mapping(
         plan: "rooms", drawn by the library; a `peerlearn.mapping.World`; an image of a floor plan,
             or a ROS map (.yaml), by path, also below PEERLEARN_DATA.
         metres_per_pixel: of the plan; of a ROS map its own resolution is taken.
-        walls, threshold, border, outside: which pixels of an image are walls, as of
-            `peerlearn.mapping.from_image`: the "dark" or the "light" ones; where the page around
+        walls, threshold: which pixels of an image are walls, as of `peerlearn.mapping.from_image`:
+            the "dark" or the "light" ones.
+        border, outside: what of the plan is not of the building, as of
+            `peerlearn.mapping.World.trimmed`: so many pixels at each edge; where the page around
             the building is free ground too, outside="wall" keeps agents off it.
         width_m, height_m: of the plan "rooms".
         waypoints: (k, 2) arrays in metres from the middle of the plan, x to the right and y up,
@@ -182,8 +184,9 @@ def mapping(
             "log": path.name, "broken_lines": found.skipped, "divided": divided, "every": every,
         }  # fmt: skip
     else:
-        image = {"walls": walls, "threshold": threshold, "border": border, "outside": outside}
-        world = scanned.world_of(plan, metres_per_pixel, image, width_m, height_m, seed)
+        image = {"walls": walls, "threshold": threshold}
+        whole = scanned.world_of(plan, metres_per_pixel, image, width_m, height_m, seed)
+        world = whole.trimmed(border, outside)
         lidar = Lidar(beams, 5.0 if range_m is None else range_m)
         drives = Ways(waypoints, _pair(waypoints_scale), ways, clearance_m)
         loops = drives.loops(world, agents, scans, seed)
