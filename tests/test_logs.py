@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.spatial import KDTree
 
+from peerlearn.data.sources import MissingData, local
 from peerlearn.mapping.logs import divide, held_out, read_log
 from peerlearn.mapping.scans import Scans
 
@@ -173,6 +176,30 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
     for range_m in (0, -1, math.inf, math.nan):
         with pytest.raises(ValueError, match=r"range_m is .* expected a positive number"):
             read_log(written(tmp_path, flaser([1, 2])), range_m)
+
+
+# --- a real one ---------------------------------------------------------------------------
+
+
+def test_the_intel_lab_has_its_walls_where_they_were_seen_before():
+    """Two halves of one drive; the mirror image and a turn of two degrees fit worse."""
+    try:
+        path = local("lidar/intel-corrected.log.gz", "the Intel lab's log")
+    except MissingData as missing:
+        pytest.skip(f"the Intel lab's log is not here: {missing}")
+    log = read_log(path, range_m=10.0)
+    assert (log.scans.ranges.shape, log.skipped) == ((910, 180), [])
+
+    def apart(angles):
+        """The median distance of a hit of the second half from the nearest one of the first."""
+        turned = replace(log.scans, angles=angles)
+        before = KDTree(turned[np.arange(0, 400)].hits)
+        return np.median(before.query(turned[np.arange(450, 910, 10)].hits)[0])
+
+    angles = log.scans.angles
+    assert apart(angles) < 0.035
+    assert apart(-angles) > 3 * apart(angles)
+    assert apart(angles - np.deg2rad(2)) > 1.5 * apart(angles)
 
 
 # --- who gets which scans -----------------------------------------------------------------
