@@ -185,19 +185,29 @@ def test_published_stands_beside_measured_and_the_figure_is_drawn(
     assert {p.name for p in tmp_path.iterdir()} == {"figure.png", "figure.svg"}
 
 
-def test_workers_end_with_whoever_started_them(tmp_path: Path) -> None:
-    """Also where it was killed: what they were at is kept, and they begin nothing new."""
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_whoever_started_them(number: int, tmp_path: Path) -> None:
+    """Also where it was killed: what they were at is kept, and they begin nothing new.
+
+    Where it was asked to end, it waits for them.
+    """
     command = [sys.executable, "-m", "peerlearn", "reproduce", "averaging-drift", "--short"]
     parent = subprocess.Popen(
         [*command, "--jobs", "2", "--out", str(tmp_path)], start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
         wait_for(lambda: list(tmp_path.rglob("checkpoint.safetensors")))
         assert len(group(parent.pid)) > 1
-        parent.kill()
-        parent.wait()
+        parent.send_signal(number)
+        _, said = parent.communicate(timeout=60)
+        if number == signal.SIGTERM:
+            assert group(parent.pid) == []
+            assert said == "stopped; the same command goes on where it was\n"
+        assert parent.returncode == (130 if number == signal.SIGTERM else -number)
         wait_for(lambda: not group(parent.pid))
+        events = [record.read(file.parent).events for file in tmp_path.rglob("record.jsonl")]
+        assert "interrupted" in [of_run[-1].get("cause") for of_run in events if of_run]
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(parent.pid, signal.SIGKILL)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 from .. import record as records
 from ..errors import Diverged, unknown
@@ -105,11 +106,32 @@ def _carry_out(name: str, short: bool, folder: Path, count: int, jobs: int) -> I
     with ProcessPoolExecutor(jobs, spawn, _prepare_worker, (threads, os.getpid())) as pool:
         waiting = {pool.submit(_run_one, name, short, folder, n): n for n in range(count)}
         try:
-            for future in as_completed(waiting):
-                future.result()
-                yield waiting[future]
+            with _handing_on():
+                for future in as_completed(waiting):
+                    future.result()
+                    yield waiting[future]
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _handing_on() -> Iterator[None]:
+    """SIGTERM goes to this process alone: the workers get it too, and all ends as by Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def hand_on(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGTERM, previous)
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, hand_on)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 _at_work = threading.Lock()  # held while a run is under way in this process
