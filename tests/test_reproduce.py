@@ -97,7 +97,7 @@ def made_up(
     measures = {
         "accuracy": [level - 0.01, level + 0.01], "predictions": [100, 100],
         "cumulative_loss": [200 - 100 * level, 200.0], "cumulative_error": [5, 6],
-        "loss": [1 - level, 1 - level], "wall_iou": [level, level], "wall_iou_unseen": [0.1, 0.2],
+        "loss": [1 - level, 1.1 - level], "wall_iou": [level, level], "wall_iou_unseen": [0.1, 0.2],
         "team_reward": [400 * level] * 2, "captures": [10 * level] * 2,
     }  # fmt: skip
     team = {"communication": 1000 * (1 + seed)}

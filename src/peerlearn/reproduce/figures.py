@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from ..record import Record
 from ..report.figures import curve, how_to_read, line_and_band
@@ -26,7 +27,7 @@ def panels(
 
     The line is the mean over agents and seeds, the band reaches from the worst agent to the best,
     a thin line is one seed. Where a seed diverged its thin line ends in a cross, and the mean and
-    the band are those of the others.
+    the band are those of the others. What is no share has a logarithmic axis.
     """
     labels = list(dict.fromkeys(label for panel in contents.values() for label in panel))
     with styled():
@@ -40,9 +41,18 @@ def panels(
             for label, runs in panel.items():
                 if any(len(r.rounds) for r in runs):
                     handles[label] = _draw(place, labels.index(label), runs, measure)
+            if not is_share(measure):
+                _make_logarithmic(place)
         axes[0].set_ylabel(f"test {words(measure)}")
         explain(figure, handles, title, _caption(contents))
     keep(figure, path, title)
+
+
+def _make_logarithmic(place: Axes) -> None:
+    place.set_yscale("log")
+    place.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    place.yaxis.set_major_formatter("{x:g}")
+    place.yaxis.set_minor_locator(NullLocator())
 
 
 def explain(figure: Figure, handles: Mapping[str, Artist], title: str, caption: str) -> None:
