@@ -98,8 +98,12 @@ SENTENCES = {
     "raised": f"{named('raised', 1)} failed in round 7: ValueError: the disk is gone; resume the",
     "cut": f"in round ROUND {named('cut', 1)} and {named('cut', 2)} no longer hear each other",
     "cut-first": silent("cut-first", 3),
-    "cut-coordinated": "no longer hear each other, though ",
+    "cut-coordinated": (
+        f"{named('cut-coordinated', 1)} and {named('cut-coordinated', 2)} no longer hear each "
+        "other, though both live: the network between them may be cut"
+    ),
 }
+IN_A_COLLECTIVE = "no longer hear each other, though all live: the network between some of them"
 LOST = {name: [list(case.victim)] for name, case in CASES.items()} | {
     "cut-first": [[3]],  # which the others, who reach the store of the first, no longer hear
     "cut-coordinated": [[1, 2], [0, 1, 2]],  # in a collective, all wait for all
@@ -116,7 +120,9 @@ def test_the_others_say_who_was_lost(name, struck):
         assert alone["processes"] in ([0], [3])  # its own view, unless the others' still came
     for lost in met.values():
         assert lost["kind"] == "Lost", lost
-        assert SENTENCES[name].replace("ROUND", str(lost["round"])) in lost["said"]
+        everybody = name == "cut-coordinated" and len(lost["processes"]) == CASES[name].size
+        sentence = IN_A_COLLECTIVE if everybody else SENTENCES[name]
+        assert sentence.replace("ROUND", str(lost["round"])) in lost["said"]
         assert lost["processes"] in LOST[name]
         first = 7 if name == "raised" else went["moment"]
         last = 7 if name == "raised" else GATE + CASES[name].size

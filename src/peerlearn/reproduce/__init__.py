@@ -116,7 +116,7 @@ def _carry_out(name: str, short: bool, folder: Path, count: int, jobs: int) -> I
 
 @contextlib.contextmanager
 def _handing_on() -> Iterator[None]:
-    """SIGTERM goes to this process alone: the workers get it too, and all ends as by Ctrl-C."""
+    """SIGTERM reaches this process alone: hand it on to the workers, and end as by Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -158,7 +158,7 @@ def world_of(
     plan: str | Path | World, metres_per_pixel: float, image: Mapping[str, Any], width_m: float,
     height_m: float, seed: int,
 ) -> World:  # fmt: skip
-    """The plan, whatever it is given by, whole."""
+    """The plan, whatever it is given by, with all that is around it."""
     if isinstance(plan, World):
         return plan
     if plan == BUILT_IN:
