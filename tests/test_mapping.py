@@ -20,6 +20,7 @@ SMALL = {
     "agents": 3, "width_m": 10.0, "height_m": 8.0, "scans": 60, "window": 20, "validation": 4,
     "beams": 8, "samples": 6, "features": 16, "hidden": [8], "batch_size": 20, "gradients": "loop",
 }  # fmt: skip
+DRAWN = ("width_m", "height_m")  # are for a plan that the library draws
 NEAR = pl.graphs.proximity(3, 6.0)
 
 
@@ -36,7 +37,8 @@ def circles(radii=(0.8, 1.0, 1.2)):
 
 
 def in_room(**options):
-    return mapping(**{**SMALL, "plan": room(), "waypoints": circles(), **options})
+    own = {n: v for n, v in SMALL.items() if n not in DRAWN}
+    return mapping(**{**own, "plan": room(), "waypoints": circles(), **options})
 
 
 def train(task=None, algorithm=None, rounds=6, graph=NEAR, **options):
@@ -126,8 +128,9 @@ def test_unseen_is_what_other_rooms_hide():
 
 
 def test_a_team_learns_a_room():
-    task = in_room(beams=20, samples=10, batch_size=100, features=32, scale=8.0)
-    run = train(task, pl.DSGT(lr=0.3), rounds=300)
+    """A map that is the same everywhere has 0.325; seeds 0 to 3 end between 0.18 and 0.20."""
+    task = in_room(beams=20, samples=10, batch_size=100, features=32, scale=2.0, validation=50)
+    run = train(task, pl.DSGT(lr=0.1), rounds=300)
     assert run.history["loss"][0].mean() > 0.5
     assert run.final["loss"].mean() < 0.25
     assert run.final["consensus_error"].max() < 0.1
@@ -249,11 +252,30 @@ def test_the_centre_is_judged_on_what_each_agent_did_not_see():
         ({"waypoints_scale": [1, 0]}, r"waypoints_scale is \[1, 0\], expected two finite"),
         ({"clearance_m": 0}, "clearance_m is 0, expected a positive"),
         ({"cell_m": 1e-4}, "expected at most 4,000,000; take larger cells"),
+        ({"walls": "light"}, "walls is 'light', which is for an image, but the plan is a World"),
+        ({"metres_per_pixel": 0.1}, "for the one drawn here and an image, but the plan is a World"),
     ],
 )
 def test_bad_input_is_said(options, complaint):
     with pytest.raises((ValueError, OSError), match=complaint):
         in_room(**options)
+
+
+@pytest.mark.parametrize(
+    ("plan", "foreign"),
+    [
+        ("rooms", {"walls": "light", "threshold": 0.4}),
+        ("plan.png", {"width_m": 30.0, "height_m": 20.0}),
+        ("map.yaml", {"metres_per_pixel": 0.1, "walls": "light", "threshold": 0.4}),
+    ],
+)
+def test_what_a_plan_does_not_take_is_said_all_at_once(plan, foreign):
+    """Before the plan is looked for: none of these files is there."""
+    with pytest.raises(ValueError, match="leave it out") as refused:
+        mapping(plan=plan, **foreign)
+    told = str(refused.value).splitlines()
+    assert [line.split(",")[0] for line in told] == [f"{n} is {v!r}" for n, v in foreign.items()]
+    assert all(line.endswith("; leave it out") for line in told)
 
 
 def table(path, scans):
@@ -376,7 +398,7 @@ def page(width=200):
 def test_agents_around_a_building_are_told_how_to_get_in(tmp_path):
     image = tmp_path / "page.png"
     Image.fromarray(~page()).save(image)
-    options = {**SMALL, "plan": str(image)}
+    options = {n: v for n, v in SMALL.items() if n not in DRAWN} | {"plan": str(image)}
     with pytest.warns(UserWarning, match='the edge of page, .* say outside="wall"'):
         mapping(**options)
     inside = mapping(**options, outside="wall")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import reprlib
 from collections.abc import Mapping, Sequence
@@ -117,7 +118,7 @@ def mapping(
         agents: how many drive.
         plan: "rooms", drawn by the library; a `peerlearn.mapping.World`; an image of a floor plan,
             or a ROS map (.yaml), by path, also below PEERLEARN_DATA.
-        metres_per_pixel: of the plan; of a ROS map its own resolution is taken.
+        metres_per_pixel: of an image, or of the plan that is drawn; others have their own.
         walls, threshold: which pixels of an image are walls, as of `peerlearn.mapping.from_image`:
             the "dark" or the "light" ones.
         border, outside: what of the plan is not of the building, as of
@@ -184,9 +185,11 @@ def mapping(
             "log": path.name, "broken_lines": found.skipped, "divided": divided, "every": every,
         }  # fmt: skip
     else:
-        image = {"walls": walls, "threshold": threshold}
-        whole = scanned.world_of(plan, metres_per_pixel, image, width_m, height_m, seed)
-        world = whole.trimmed(border, outside)
+        settings = {
+            "metres_per_pixel": metres_per_pixel, "walls": walls, "threshold": threshold,
+            "width_m": width_m, "height_m": height_m,
+        }  # fmt: skip
+        world = scanned.world_of(plan, settings, _chosen(settings), seed).trimmed(border, outside)
         lidar = Lidar(beams, 5.0 if range_m is None else range_m)
         drives = Ways(waypoints, _pair(waypoints_scale), ways, clearance_m)
         loops = drives.loops(world, agents, scans, seed)
@@ -212,6 +215,12 @@ def mapping(
         },
         ground=found.ground, unseen=found.unseen, backdrop=found.backdrop(), **options,
     )  # fmt: skip
+
+
+def _chosen(settings: Mapping[str, Any]) -> list[str]:
+    """Those that are not as they are by default."""
+    default = inspect.signature(mapping).parameters
+    return [name for name, value in settings.items() if value != default[name].default]
 
 
 def _pair(scale: Any) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import reprlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,12 @@ from ..mapping import (
 )  # fmt: skip
 
 BUILT_IN = "rooms"
+ROOMS, IMAGE, ROS_MAP, WORLD = "the one drawn here", "an image", "a map of ROS", "a World"
+TAKEN_BY = {
+    "metres_per_pixel": (ROOMS, IMAGE), "walls": (IMAGE,), "threshold": (IMAGE,),
+    "width_m": (ROOMS,), "height_m": (ROOMS,),
+}  # fmt: skip
+"""setting -> the kinds of plans that take it; the others know it themselves."""
 CELLS, MOST_CELLS = 160, 1000  # of the longer side of the grid, unless its cells are given
 SEEN = 1  # cells around those that a beam has crossed, which count as seen too
 VALIDATION = 17  # the purpose of the random poses from which maps are validated
@@ -155,18 +161,41 @@ def of_log(
 
 
 def world_of(
-    plan: str | Path | World, metres_per_pixel: float, image: Mapping[str, Any], width_m: float,
-    height_m: float, seed: int,
-) -> World:  # fmt: skip
-    """The plan, whatever it is given by, with all that is around it."""
+    plan: str | Path | World, settings: Mapping[str, Any], chosen: Collection[str], seed: int
+) -> World:
+    """The plan, whatever it is given by, with all that is around it.
+
+    Args:
+        plan: see `peerlearn.tasks.mapping`.
+        settings: of the plan, those in `TAKEN_BY`.
+        chosen: the names of those that are not as they are by default.
+        seed: of a plan that is drawn.
+
+    Raises:
+        ValueError: one was chosen that this kind of plan does not take.
+    """
+    kind = _kind(plan)
+    if wrong := [name for name in chosen if kind not in TAKEN_BY[name]]:
+        raise ValueError("\n".join(
+            f"{name} is {settings[name]!r}, which is for {' and '.join(TAKEN_BY[name])}, but the "
+            f"plan is {kind}; leave it out"
+            for name in wrong
+        ))  # fmt: skip
+    taken = {name: value for name, value in settings.items() if kind in TAKEN_BY[name]}
     if isinstance(plan, World):
         return plan
-    if plan == BUILT_IN:
-        return floor_plan(width_m, height_m, seed=seed, metres_per_pixel=metres_per_pixel)
+    if kind == ROOMS:
+        return floor_plan(seed=seed, **taken)
     path = file(plan)
-    if path.suffix in (".yaml", ".yml"):
-        return from_ros(path)
-    return from_image(path, metres_per_pixel, **image)
+    return from_ros(path) if kind == ROS_MAP else from_image(path, **taken)
+
+
+def _kind(plan: str | Path | World) -> str:
+    if isinstance(plan, World):
+        return WORLD
+    if plan == BUILT_IN:
+        return ROOMS
+    return ROS_MAP if Path(plan).suffix in (".yaml", ".yml") else IMAGE
 
 
 def file(name: str | Path) -> Path:
