@@ -287,6 +287,14 @@ def test_a_file_that_is_not_there(tmp_path):
     assert only.startswith("cannot read")
 
 
+def test_edges_that_a_schedule_would_lose_are_said(tmp_path):
+    own = '[graph.schedule]\nname = "one_peer_exponential"\n'
+    (only,) = found(tmp_path, TINY + own)
+    assert "draws its own edges, so those of the graph cycle would be lost" in only
+    whole = load(write(tmp_path, TINY.replace("cycle", "complete") + own))
+    assert "over complete, one_peer_exponential" in whole.summary()
+
+
 @pytest.mark.parametrize(
     ("override", "read"),
     [

@@ -98,6 +98,25 @@ def test_the_ground_of_scans_by_hand():
     assert (found.crossed(one) == found.known).all()
 
 
+def test_the_border_of_the_grid_is_in_its_cells():
+    """The grid reaches as far as the hits: the outermost lie on its edges."""
+    places = np.array([[0.0, 0.0, 0.0], [2.0, 1.5, math.pi]])
+    two = Scans(places, np.array([0.0, -math.pi / 2]), np.array([[3.0, 2.0], [3.0, 2.0]]), 10.0)
+    assert sorted(map(tuple, two.hits.round(9).tolist())) == [(-1, 1.5), (0, -2), (2, 3.5), (3, 0)]
+    found = ground_of_scans(two, 0.5)
+    assert found.extent == pytest.approx((-1, 3, -2, 3.5))
+    assert found.wall.sum() == 4
+    assert found.wall[-1, 2]
+    assert found.wall[7, -1]
+
+
+def test_many_beams_are_worked_through_a_few_at_a_time(monkeypatch):
+    many = scans([[3.5, 2.0]] * 7)
+    whole = ground_of_scans(many, 0.1)
+    monkeypatch.setattr("peerlearn.mapping.ground.TOGETHER", 100)
+    assert (ground_of_scans(many, 0.1).known == whole.known).all()
+
+
 def test_scans_that_hit_nothing_judge_nothing():
     with pytest.raises(ValueError, match="no beam of the scans hits anything"):
         ground_of_scans(scans([[math.inf, math.inf]]), 1.0)

@@ -137,6 +137,7 @@ def test_broken_csv_lines_are_skipped_and_named(tmp_path):
     [
         (["ODOM 1", "PARAM a", "ODOM 2"], r"has no scan; .* found ODOM \(2\), PARAM \(1\)"),
         ([], "has no scan; .* found nothing"),
+        (["\x00\x1b[2J 1"], r"has no scan; .* found \ufffd\ufffd\[2J \(1\)"),
         (["FLASER 1", "", "FLASER 2"], "no whole scan: .* lines 1, 3"),
         ([flaser([1, 2]), "ODOM 1", flaser([1, 2, 3])], "line 3 has 3 beams .* have 2 beams"),
         (
@@ -228,6 +229,18 @@ def test_by_area_parts_are_places_whenever_visited():
     scans = Scans(poses, np.zeros(1), np.ones((10, 1)), 5.0)
     parts = divide(scans.poses, 3, "area")
     assert [set(rooms[part]) for part in parts] == [{2}, {0}, {1}]  # in the order of the visits
+
+
+@pytest.mark.parametrize("name", ["drive.csv", "drive.CSV"])
+def test_a_table_without_a_line_is_said(name, tmp_path):
+    with pytest.raises(ValueError, match="has no scan; expected a line of numbers for each"):
+        read_log(written(tmp_path, "x,y,heading,time,0,90", name=name))
+
+
+def test_beams_without_an_angle_make_a_broken_line(tmp_path):
+    whole = "ROBOTLASER1 0 {} 3.14 1.57 20 0.1 0 2 3.0 4.0 0 0 0 0 0 0 0 0 0 0.3 0.3 1e6 5 host 5"
+    log = read_log(written(tmp_path, whole.format(0.0), whole.format("nan")))
+    assert (len(log), log.skipped) == (1, [2])
 
 
 def test_impossible_divisions_are_refused():

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn.functional import binary_cross_entropy
 
 import peerlearn as pl
 from peerlearn import record, snapshots
+from peerlearn.data.drives import Drive
 from peerlearn.mapping import World, floor_plan
 from peerlearn.tasks import mapping
+from peerlearn.tasks.mapping import cross_entropy_of_walls
 from peerlearn.tasks.models import map_network
 
 SMALL = {
@@ -148,16 +151,40 @@ class Watched(pl.graphs.proximity):
         return graph
 
 
-def test_every_method_sees_the_same_drive():
-    """Whatever a method draws, where its agents are in a round does not change."""
-    seen = []
+def test_every_method_sees_the_same_drive(monkeypatch):
+    """However many minibatches a method takes, a round's are of the round's scans and graph."""
+    take, seen = Drive.take, []
+
+    def watched(drive, seed, agents, first, size, round):
+        windows = [drive._window(a, drive.made(round)[a], drive._points(a)[2]) for a in agents]
+        learned.append(str((round, windows)))
+        return take(drive, seed, agents, first, size, round)
+
+    monkeypatch.setattr(Drive, "take", watched)
     for algorithm in (pl.DSGD(), pl.DiNNO(local_steps=3)):
-        task, edges = mapping(**SMALL), []
+        task, edges, learned = mapping(**SMALL), [], []
         graph = Watched(3, 3.0, task.positions, window=100, edges=edges)
         train(task, algorithm, rounds=40, graph=graph)
-        seen.append(edges[-40:])
+        seen.append((list(map(str, edges[-40:])), list(dict.fromkeys(learned))[-40:]))
     assert seen[0] == seen[1]
-    assert len(set(map(str, seen[0]))) > 1, "a graph that never changes tells little"
+    for what in seen[0]:
+        assert len(set(what)) > 1, "what never changes tells little"
+
+
+def test_a_map_that_diverges_is_told_as_of_any_task():
+    """Torch's own loss refuses a map that is no number, in words that name neither."""
+    wild = pl.DiNNO(rho=10.0, optimizer="sgd", lr=0.1)
+    with pytest.raises(pl.Diverged, match=r"DiNNO diverged in round \d+"):
+        train(in_room(), wild, rounds=60)
+
+
+def test_the_loss_is_torchs_own_where_all_outputs_are_numbers():
+    outputs, targets = torch.rand(50, requires_grad=True), torch.rand(50).round()
+    ours, theirs = (f(outputs, targets) for f in (cross_entropy_of_walls, binary_cross_entropy))
+    assert torch.equal(ours, theirs)
+    gradients = [torch.autograd.grad(loss, outputs)[0] for loss in (ours, theirs)]
+    assert torch.equal(*gradients)
+    assert cross_entropy_of_walls(torch.tensor([0.5, math.nan]), targets[:2]).isnan()
 
 
 def test_a_run_keeps_maps_and_what_is_behind_them(tmp_path):
@@ -252,8 +279,10 @@ def test_the_centre_is_judged_on_what_each_agent_did_not_see():
         ({"waypoints_scale": [1, 0]}, r"waypoints_scale is \[1, 0\], expected two finite"),
         ({"clearance_m": 0}, "clearance_m is 0, expected a positive"),
         ({"cell_m": 1e-4}, "expected at most 4,000,000; take larger cells"),
-        ({"walls": "light"}, "walls is 'light', which is for an image, but the plan is a World"),
-        ({"metres_per_pixel": 0.1}, "for the one drawn here and an image, but the plan is a World"),
+        ({"walls": "light"}, "walls is 'light', which is for an image, not for a World; leave"),
+        ({"metres_per_pixel": 0.1}, "for the plan 'rooms' and an image, not for a World"),
+        ({"every": 5}, "every is 5, which is for a log, not for a World"),
+        ({"waypoints": None, "ways": "planned"}, "ways is 'planned', which is for given waypoints"),
     ],
 )
 def test_bad_input_is_said(options, complaint):
@@ -267,12 +296,14 @@ def test_bad_input_is_said(options, complaint):
         ("rooms", {"walls": "light", "threshold": 0.4}),
         ("plan.png", {"width_m": 30.0, "height_m": 20.0}),
         ("map.yaml", {"metres_per_pixel": 0.1, "walls": "light", "threshold": 0.4}),
+        (None, {"walls": "nonsense", "border": "x", "ways": "planned", "scans": 60}),
     ],
 )
-def test_what_a_plan_does_not_take_is_said_all_at_once(plan, foreign):
-    """Before the plan is looked for: none of these files is there."""
+def test_what_would_be_lost_is_said_all_at_once(plan, foreign):
+    """Before the plan or the log is looked for: none of these files is there."""
+    source = {"log": "drive.log"} if plan is None else {"plan": plan}
     with pytest.raises(ValueError, match="leave it out") as refused:
-        mapping(plan=plan, **foreign)
+        mapping(**source, **foreign)
     told = str(refused.value).splitlines()
     assert [line.split(",")[0] for line in told] == [f"{n} is {v!r}" for n, v in foreign.items()]
     assert all(line.endswith("; leave it out") for line in told)
@@ -331,6 +362,31 @@ def test_broken_lines_of_a_log_are_told(tmp_path):
     with pytest.warns(UserWarning, match="1 broken line was skipped: 11"):
         task = of_log(log)
     assert task.describe()["broken_lines"] == 1
+
+
+def test_headings_in_degrees_and_poses_far_off_are_told(tmp_path):
+    log = table(tmp_path / "log.csv", [[1, 2, 3, 4 + k / 9] for k in range(9)])
+    heading, *lines = log.read_text().splitlines()
+    poses = [line.split(",") for line in lines]
+
+    def changed(column, values):
+        told = [[*p[:column], str(v), *p[column + 1 :]] for p, v in zip(poses, values, strict=True)]
+        log.write_text("\n".join([heading, *map(",".join, told)]))
+
+    changed(2, [90, 180, 270] * 3)
+    with pytest.warns(UserWarning, match="most headings are beyond 2 pi, up to 270, .* degrees"):
+        of_log(log)
+    changed(0, [0] * 8 + [1e5])
+    with pytest.warns(UserWarning, match=r"apart, so cells are 625 m wide, .* or say cell_m"):
+        of_log(log)
+    of_log(log, cell_m=100.0)
+
+
+def test_the_record_tells_how_it_was_driven():
+    told = in_room(ways="planned", beams=6).describe()
+    assert (told["ways"], told["beams"], told["waypoints"]) == ("planned", 6, "given")
+    assert "walls" not in told, "a World knows its own"
+    assert mapping(**SMALL).describe()["waypoints"] == "planned"
 
 
 @pytest.mark.parametrize(

@@ -37,21 +37,21 @@ def test_a_team_maps_nearly_as_well_as_with_pooled_data(tmp_path: Path) -> None:
 
 
 def test_a_short_run_is_judged_twice_and_its_table_says_how_short_it_was() -> None:
-    """50 of 4,000 rounds, evaluated at their start and end."""
+    """80 of 4,000 rounds, evaluated at their start and end."""
     reproduction = DinnoMapping()
     short = reproduction.shorten(reproduction.plan())
-    assert {(run.rounds, run.evaluate_every) for run in short} == {(50, 50)}
+    assert {(run.rounds, run.evaluate_every) for run in short} == {(80, 80)}
     measures = {"loss": [0.5, 0.7], "wall_iou": [0.1, 0.2], "wall_iou_unseen": [0.0, 0.1]}
-    evaluation = {"kind": "evaluation", "round": 50, "measures": measures, "seconds": {}}
+    evaluation = {"kind": "evaluation", "round": 80, "measures": measures, "seconds": {}}
     records = {
         run.folder: record.from_lines([
             {"kind": "start", "schema": 1, "label": run.label, "seed": 0, "rounds": run.rounds},
-            evaluation, {"kind": "end", "round": 50},
+            evaluation, {"kind": "end", "round": 80},
         ])
         for run in short
     }  # fmt: skip
     heading, _, first = reproduction.table(records).splitlines()[:3]
-    assert "| 50 rounds: validation BCE | 50 rounds: IoU of walls |" in heading
+    assert "| 80 rounds: validation BCE | 80 rounds: IoU of walls |" in heading
     assert heading.count("rounds") == 3
     assert first == "| DiNNO | as centralized | 0.600 | 0.150 | 0.050 |"
 
@@ -67,7 +67,7 @@ def plan() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_the_published_direction_in_short(plan: None, tmp_path: Path) -> None:
-    """After 50 rounds: validation losses of the team, of pooled data, of plain steps.
+    """After 80 rounds: validation losses of the team, of pooled data, of plain steps.
 
     The team has learned more than how many walls there are, which is all that a map tells that is
     the same everywhere.

@@ -22,7 +22,7 @@ import peerlearn as pl
 from peerlearn.record import FILE_NAME, Record, from_lines, read_all
 from peerlearn.report import Number, build, style, summarize, summary_table
 from peerlearn.report.figures import curve, draw
-from peerlearn.report.measures import leading, measured
+from peerlearn.report.measures import leading, measured, rounds_apart
 from peerlearn.report.table import NOTHING, cells, grouped, narrow, over_seeds, show
 
 NAUGHTY = '_<script>alert("1")</script> & $x_1$ {{ 7 * 7 }} <b>'
@@ -244,6 +244,32 @@ def test_numbers_in_the_table_are_those_of_the_record() -> None:
     assert row.bytes_sent == (final["bytes_sent"].mean(), None)
     assert row.gradient_evaluations == (1200, None)
     assert (row.rounds, row.planned, row.remarks) == ((600,), 600, ())
+
+
+def test_all_that_a_task_measures_is_in_the_table() -> None:
+    """Walls: their IoU is the main measure, and what else there is has columns of its own."""
+    run = lines(measure="wall_iou", rounds=40)
+    for line in run:
+        if line["kind"] == "evaluation":
+            line["measures"]["wall_iou_unseen"] = [0.25, math.nan] * 5
+    (row,) = summarize([from_lines(run)])
+    assert row.measure == "wall_iou"
+    assert list(row.others) == ["loss", "wall_iou_unseen"]
+    assert row.others["wall_iou_unseen"] == (0.25, None)
+    assert cells(row)["wall iou unseen"] == "0.25"
+    assert narrow([cells(row)])[:3] == ["algorithm", "wall iou, mean", "worst agent"]
+    assert {d.name for d in draw([from_lines(run)])} >= {"rounds", "unseen", "loss"}
+
+
+def test_how_long_a_team_was_in_parts(tmp_path: Path) -> None:
+    run = lines(rounds=40)
+    apart, whole = [[0, 1], [2]], [[0, 1, 2]]
+    changes = [(5, apart), (8, whole), (20, apart)]
+    told = [{"kind": "graph", "round": k, "parts": p} for k, p in changes]
+    assert rounds_apart(from_lines([*run[:-1], *told, run[-1]])) == 3 + 20
+    assert rounds_apart(from_lines(run)) == 0
+    seen = outline(write(tmp_path, [*run[:-1], *told, run[-1]]))
+    assert "all rounds done; the agents were in parts in 23 rounds" in seen.words
 
 
 def test_numbers_that_are_worked_out() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from peerlearn.mapping.floor_plan import floor_plan
+from peerlearn.mapping.floor_plan import DOOR_M, floor_plan
 from peerlearn.mapping.trajectories import (
     check_free,
     check_way,
@@ -262,3 +262,8 @@ def test_too_little_space_is_refused():
     for options in ({"agents": 0}, {"waypoints_each": 1}, {"agents": 2.5}):
         with pytest.raises(ValueError, match="expected a whole number of at least"):
             planned(rooms(), **options)
+
+
+def test_ways_through_a_large_building_find_its_doors():
+    """A grid as coarse as doors are wide would miss them."""
+    assert planning_grid(floor_plan(400, 300, metres_per_pixel=0.25), 0.3).cell < DOOR_M[0] / 2

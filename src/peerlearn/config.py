@@ -136,7 +136,9 @@ class Experiment:
     def summary(self) -> str:
         """What would run, in one line."""
         task, graph, seeds = self.settings.task, self.settings.graph, self.settings.seeds
-        where = f" over {graph['name']}" if graph else ""
+        schedule = (graph or {}).get("schedule")
+        how = f", {schedule['name']}" if schedule else ""
+        where = f" over {graph['name']}{how}" if graph else ""
         seed = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
         return (
             f"{', '.join(self.algorithms)} on {task['name']} with {self.first_task.agents} agents"
@@ -330,10 +332,21 @@ def _scheduled(
         return None, problems
     options.pop("name")
     try:
+        _require_edges(name, first, graph)
         schedule = graphs.build_schedule(name, graph or nx.complete_graph(2), **options)
     except ValueError as error:
         return None, [*problems, at_key("graph.schedule", str(error), table)]
     return (None if graph is None else schedule), problems
+
+
+def _require_edges(schedule: str, first: str, graph: nx.Graph | None) -> None:
+    """A schedule of agents, not of a graph, draws its own edges: those of the graph are lost."""
+    if first != "agents" or graph is None or nx.density(graph) == 1 or len(graph) == 1:
+        return
+    raise ValueError(
+        f"schedule {schedule} draws its own edges, so those of the graph "
+        f"{graph.graph.get('name', '')} would be lost; name the graph 'complete'"
+    )
 
 
 def _algorithms(tables: Any) -> tuple[dict[str, Algorithm], dict[str, str], list[Problem]]:

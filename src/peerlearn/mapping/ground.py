@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from .scans import Floats, Scans
-from .world import require_positive
+from .world import EIGHT, require_positive
 
 if TYPE_CHECKING:
     from .world import World
 
 Cells = NDArray[np.bool_]
 MOST_CELLS = 4_000_000
-TOGETHER = 50  # scans whose crossings are found at once
+TOGETHER = 500_000  # points whose cells are found at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ def ground_of_world(world: World, cell_m: float) -> Ground:
     half = (columns * cell_m / 2, rows * cell_m / 2)
     extent = (-half[0], half[0], -half[1], half[1])
     wall = world.is_wall(_places(extent, shape))
-    near = ndimage.binary_dilation(~wall, np.ones((3, 3), np.bool_), iterations=2)
+    near = ndimage.binary_dilation(~wall, EIGHT, iterations=2)
     return Ground(extent, wall, near)
 
 
@@ -119,10 +119,11 @@ def _crossed(scans: Scans, extent: Sequence[float], shape: tuple[int, ...]) -> C
     """(H, W) the cells that beams have crossed or ended in, by points half a cell apart."""
     found = np.zeros(shape, np.int64)
     cell_m = (extent[1] - extent[0]) / shape[1]
-    for first in range(0, len(scans), TOGETHER):
-        part = scans[first : first + TOGETHER]
-        along = math.ceil(2 * part.reach / cell_m)
-        found += _counted(part.points(max(along, 1)).places, extent, shape)
+    along = max(1, math.ceil(2 * scans.reach / cell_m))  # points on a beam
+    step = max(1, TOGETHER // (along * len(scans.angles)))
+    for first in range(0, len(scans), step):
+        points = scans[first : first + step].points(along)
+        found += _counted(points.places, extent, shape)
     return found > 0
 
 
@@ -135,11 +136,17 @@ def _places(extent: Sequence[float], shape: tuple[int, ...]) -> Floats:
 
 
 def _counted(points: Floats, extent: Sequence[float], shape: tuple[int, ...]) -> NDArray[np.int64]:
-    """(H, W) how many of the points (k, 2) lie in each cell."""
+    """(H, W) how many of the points (k, 2) lie in each cell; the grid's border is in its cells."""
     left, right, bottom, top = extent
     rows, columns = shape
-    column = np.floor((points[:, 0] - left) / (right - left) * columns).astype(int)
-    row = np.floor((top - points[:, 1]) / (top - bottom) * rows).astype(int)
+    column = _cell((points[:, 0] - left) / (right - left) * columns, columns)
+    row = _cell((top - points[:, 1]) / (top - bottom) * rows, rows)
     inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
     flat = row[inside] * columns + column[inside]
     return np.bincount(flat, minlength=rows * columns).reshape(rows, columns)
+
+
+def _cell(along: Floats, count: int) -> NDArray[np.int64]:
+    """The cell at a place counted in cells; the last one ends with its border."""
+    cell = np.floor(along).astype(np.int64)
+    return np.where((cell == count) & (along < count + 1e-9), count - 1, cell)

@@ -138,8 +138,8 @@ def divide(log: Log | Floats, agents: int, how: str = "time", seed: int = 0) -> 
     if not 1 <= agents <= len(given):
         what = "scans" if how == "time" else "different positions"
         raise ValueError(
-            f"agents is {agents!r}, expected from 1 to {len(given)}: each needs a scan, and the "
-            f"log has {len(given)} {what}"
+            f"agents is {agents!r}, expected from 1 to {len(given)}: each needs a scan, and there "
+            f"are {len(given)} {what} to learn from"
         )
     if how == "time":
         return [np.asarray(part) for part in np.array_split(np.arange(len(positions)), agents)]
@@ -163,7 +163,7 @@ def _messages(path: str | Path, others: Counter[str]) -> Iterator[tuple[int, _Me
     """The number of each line that should be a scan, and the scan; None where it is broken."""
     with _opened(path) as lines:
         numbered = enumerate(lines, start=1)
-        if ".csv" in Path(path).suffixes:
+        if _is_csv(path):
             angles = _csv_angles(path, next(numbered, (1, ""))[1])
             for number, line in numbered:
                 if line.strip():
@@ -175,6 +175,10 @@ def _messages(path: str | Path, others: Counter[str]) -> Iterator[tuple[int, _Me
                 yield number, _whole(_READERS[words[0]], words)
             elif words and not words[0].startswith("#"):
                 others[words[0][:20]] += 1
+
+
+def _is_csv(path: str | Path) -> bool:
+    return ".csv" in Path(str(path).lower()).suffixes
 
 
 def _opened(path: str | Path) -> Any:
@@ -191,7 +195,8 @@ def _whole(read: Callable[..., _Message], *given: Any) -> _Message | None:
         message = read(*given)
     except (ValueError, IndexError):
         return None
-    return message if np.isfinite([*message.pose, message.time]).all() else None
+    told = [*message.pose, message.time, *message.angles]
+    return message if np.isfinite(told).all() else None
 
 
 def _flaser(words: list[str]) -> _Message:
@@ -280,8 +285,15 @@ def _require_same_beams(path: str | Path, line: int, angles: Floats, before: Flo
 def _empty(path: str | Path, skipped: list[int], others: Counter[str]) -> str:
     if skipped:
         return f"{path} has no whole scan: all that should be are broken, lines {_shown(skipped)}"
-    found = ", ".join(f"{name} ({count})" for name, count in others.most_common(SHOWN)) or "nothing"
+    if _is_csv(path):
+        return f"{path} has no scan; expected a line of numbers for each, under its heading"
+    shown = [(_printable(name), count) for name, count in others.most_common(SHOWN)]
+    found = ", ".join(f"{name} ({count})" for name, count in shown) or "nothing"
     return f"{path} has no scan; expected messages FLASER or ROBOTLASER1, found {found}"
+
+
+def _printable(word: str) -> str:
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in word)
 
 
 def _shown(lines: list[int]) -> str:

@@ -213,8 +213,8 @@ def _loop(world: World, grid: Grid, stops: Floats, shortest: bool) -> Floats:
     if room > 0:
         return loop
     raise ValueError(
-        "no smooth loop through the waypoints stays out of all walls; move the waypoints away from "
-        "walls, or take a larger clearance_m"
+        f"no smooth loop through the waypoints stays out of all walls of {world.name}; move the "
+        "waypoints away from walls, or take a larger clearance_m or a smaller plan"
     )
 
 

@@ -18,7 +18,7 @@ from .world import World
 
 Numbers = NDArray[np.int64]
 
-LONGEST_SIDE = 400  # cells of the grid
+LONGEST_SIDE = 1200  # cells of the grid
 CELL = 0.6  # clearances: the middle of the cell of a roomy point has half its room at least
 COMFORT = 4.0  # clearances from a wall, where more is no better
 EPSILON = 1e-9  # metres; no step has no length

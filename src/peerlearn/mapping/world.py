@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Real
@@ -21,6 +22,7 @@ Cells = NDArray[np.bool_]
 
 EIGHT = np.ones((3, 3), np.bool_)  # a pixel and its neighbors
 WHITE, UNKNOWN = 255, 127  # what is seen through transparent pixels
+SAVED_UNKNOWN = 205  # what ROS's map savers write
 _OTHER = {"dark": "light", "light": "dark"}
 ROS_KEYS = ("image", "resolution", "negate", "occupied_thresh", "free_thresh")
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # by Pillow
@@ -80,9 +82,7 @@ class World:
     @cached_property
     def gaps(self) -> Floats:
         """(H + 2, W + 2) from each pixel's edge to the edge of the nearest wall's, in metres."""
-        touching = ndimage.binary_dilation(
-            self.framed, np.ones((3, 3), np.bool_)
-        )  # so centres count as edges
+        touching = ndimage.binary_dilation(self.framed, EIGHT)  # so centres count as edges
         return ndimage.distance_transform_edt(~touching) * self.metres_per_pixel
 
     @cached_property
@@ -235,12 +235,23 @@ def from_ros(path: str | Path) -> World:
 
     Cells that are not known to be free count as walls: nothing is seen or driven through them.
     The map's origin is ignored: here the origin is always the middle of the image.
+
+    Map savers write 205 where they know nothing, an occupancy of 0.196. A larger free_thresh makes
+    that free ground, here as in ROS; a warning tells.
     """
     path = Path(path)
     options = _ros_options(path)
     brightness = _brightness(path.parent / options["image"], UNKNOWN)
     occupied = brightness if options["negate"] else 1 - brightness
     walls = occupied >= options["free_thresh"]
+    unknown = np.isclose(brightness, SAVED_UNKNOWN / 255)
+    if (unknown & ~walls).any():
+        warnings.warn(
+            f"{unknown.mean():.0%} of {path} has the value {SAVED_UNKNOWN}, which map savers write "
+            f"for unknown ground, and is free with free_thresh={options['free_thresh']:g}; it "
+            "counts as wall with free_thresh: 0.196",
+            stacklevel=2,
+        )
     if walls.all():
         raise ValueError(
             f"{path} has no free ground: no cell's occupancy is below free_thresh="

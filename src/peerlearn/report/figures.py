@@ -47,6 +47,7 @@ def draw(records: Sequence[Record]) -> list[Drawing]:
         "consensus": "consensus_error",
         "consensus_normalized": "consensus_error_normalized",
         "loss": "loss",
+        "unseen": f"{measure}_unseen",  # where the agent itself has never been
     }
     with styled():
         return [

@@ -16,7 +16,7 @@ BOOKKEEPING = frozenset(
     "consensus_error", "consensus_error_normalized", "gradient_evaluations", "predictions",
     "cumulative_loss", "cumulative_error", ENVIRONMENT_STEPS,
 }  # fmt: skip
-MAIN = ("accuracy", "train_accuracy", "team_reward")  # before the task's other measures
+MAIN = ("accuracy", "train_accuracy", "team_reward", "wall_iou")  # before the task's others
 FALLING = ("loss", "error", "cost", "regret", "distance", "mse", "perplexity", "first_capture")
 # of what agents predict on a stream before they learn it: share -> the sum it is taken of
 SUFFERED = {"error_rate": "cumulative_error", "loss_per_prediction": "cumulative_loss"}
@@ -42,6 +42,13 @@ def leading(measures: Iterable[str]) -> str:
     known = [n for n in own if n in MAIN]
     suffered = [share for share, total in SUFFERED.items() if total in given]
     return next(iter(known or own or suffered), "loss")
+
+
+def further(records: Sequence[Record]) -> list[str]:
+    """What the task measures on tests besides the main measure, in the task's order."""
+    main = main_measure(records)
+    names = dict.fromkeys(n for r in records for n in r.history)
+    return [n for n in names if n != main and n not in BOOKKEEPING and not n.startswith("train_")]
 
 
 def rises(measure: str) -> bool:
@@ -126,6 +133,14 @@ def generalization_gap(record: Record, measure: str) -> float:
         if np.isfinite(a).all() and np.isfinite(b).all()
     ]
     return float(both[-1] if rises(measure) else -both[-1]) if both else math.nan
+
+
+def rounds_apart(record: Record) -> int:
+    """In how many rounds the graph was in parts, as far as the record tells."""
+    changes = [(e["round"], len(e["parts"]) > 1) for e in record.events if e["kind"] == "graph"]
+    until = [*(at for at, _ in changes), max(record.rounds, default=0)][1:]
+    spans = zip(changes, until, strict=True) if changes else ()
+    return sum(max(end - at, 0) for (at, apart), end in spans if apart)
 
 
 def outcome(record: Record) -> str:

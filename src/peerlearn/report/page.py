@@ -14,7 +14,7 @@ from markupsafe import Markup
 from ..record import EXPERIMENT_FILE, Record, read_all
 from . import maps, rollouts, style
 from .figures import draw
-from .measures import is_coordinated, main_measure, outcome, rises, talks
+from .measures import is_coordinated, main_measure, outcome, rises, rounds_apart, talks
 from .table import (
     NOTHING,
     TEXTUAL,
@@ -198,6 +198,9 @@ def _run(record: Record, folder: Path) -> dict[str, str]:
     parts = [
         outcome(record) or "all rounds done",
         f"resumed after {listed(resumed)} rounds" if resumed else "",
+        f"the agents were in parts in {rounds_apart(record):,} rounds"
+        if rounds_apart(record)
+        else "",
     ]
     where = record.folder.relative_to(folder) if record.folder else Path()
     return {

@@ -21,6 +21,7 @@ from .measures import (
     TEAM_LOSS,
     coordinator_bytes,
     error_rate,
+    further,
     generalization_gap,
     is_coordinated,
     is_share,
@@ -56,6 +57,7 @@ class Row:
         label: the name of the algorithm in this experiment.
         measure: the main measure: the accuracy, or what the task measures instead.
         mean, best, worst, variance: the main measure over the agents; of a team's only the mean.
+        others: what else the task measures: name -> its mean over the agents.
         cumulative_loss: on a stream, the sum over the agents of what they suffered before learning.
         wrong: on a stream, the share of the team's predictions that were wrong.
         consensus_error: mean over the agents of the distance to the mean network.
@@ -77,6 +79,7 @@ class Row:
     best: Number | None
     worst: Number | None
     variance: Number | None
+    others: Mapping[str, Number | None]
     cumulative_loss: Number | None
     wrong: Number | None
     consensus_error: Number | None
@@ -97,8 +100,8 @@ class Row:
 
 def summarize(records: Sequence[Record]) -> list[Row]:
     """One row for each algorithm, in the order in which they were begun."""
-    measure = main_measure(records)
-    return [_row(label, group, measure) for label, group in grouped(records).items()]
+    measure, others = main_measure(records), further(records)
+    return [_row(label, group, measure, others) for label, group in grouped(records).items()]
 
 
 def summary_table(records: Sequence[Record], full: bool = False) -> Table:
@@ -148,6 +151,7 @@ def cells(row: Row) -> dict[str, str]:
         f"{words(row.measure)}, mean": show(row.mean, row.measure),
         "worst agent": show(row.worst, row.measure),
         "best agent": show(row.best, row.measure),
+        **{words(name): show(number, name) for name, number in row.others.items()},
         "cumulative loss": show(row.cumulative_loss),
         "wrong predictions": show(wrong, "error_rate"),
         "consensus error": show(row.consensus_error),
@@ -243,7 +247,7 @@ def over_seeds(values: Iterable[float]) -> Number | None:
     return Number(statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else None)
 
 
-def _row(label: str, records: list[Record], measure: str) -> Row:
+def _row(label: str, records: list[Record], measure: str, others: Sequence[str]) -> Row:
     best, worst = (np.max, np.min) if rises(measure) else (np.min, np.max)
     each = [] if is_team(measure) else records  # of a team's measure no agent has its own value
     coordinator = [c for c in map(coordinator_bytes, records) if c is not None]
@@ -255,6 +259,7 @@ def _row(label: str, records: list[Record], measure: str) -> Row:
         best=_over_agents(each, measure, best),
         worst=_over_agents(each, measure, worst),
         variance=_over_agents(each, measure, np.var),
+        others={name: _over_agents(records, name) for name in others},
         cumulative_loss=_over_agents(records, TEAM_LOSS),
         wrong=over_seeds(map(error_rate, records)),
         consensus_error=_over_agents(records, "consensus_error"),

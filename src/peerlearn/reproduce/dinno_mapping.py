@@ -86,7 +86,7 @@ def drive() -> tasks.Task:
 class DinnoMapping(Reproduction):
     name = "dinno-mapping"
     title = "DiNNO, Figures 4 and 5: seven robots map a floor"
-    short_divisor = 80
+    short_divisor = 50
     short_evaluations = 1  # each costs as much as ten steps of all robots
 
     def plan(self) -> list[Planned]:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy
+from torch.nn import functional
 
 from ..data.drift import require_count
 from ..data.drives import Drive
@@ -73,6 +73,16 @@ class MappingTask(Task):
         places = torch.from_numpy(self.ground.places).to(like.device, like.dtype)
         with torch.no_grad():
             return module(places.flatten(0, 1)).cpu().double().numpy().reshape(places.shape[:2])
+
+
+def cross_entropy_of_walls(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Binary cross entropy; NaN where an output is, which torch's own refuses to take.
+
+    So a run that diverges ends as that of any other task does, and says so.
+    """
+    known = outputs.nan_to_num(0.5)
+    unknown = (outputs - known).detach().sum()  # zero, or NaN
+    return functional.binary_cross_entropy(known, targets) + unknown
 
 
 def mapping(
@@ -132,8 +142,8 @@ def mapping(
         ways: from one waypoint to the next agents drive along the "spline" through them, or by
             ways around the walls that are "planned".
         clearance_m: how far planned waypoints are from walls.
-        log: a log of lidar scans, CARMEN's or a table, by path; then there is no plan, and what
-            is said of one and of ways through it does not matter.
+        log: a log of lidar scans, CARMEN's or a table, by path; then there is no plan, and
+            nothing to be said of one and of ways through it.
         divided: the log's drive among the agents, by "time" or by "area".
         every: of the log, one scan of so many is held out for validation.
         scans: how many an agent makes on its loop.
@@ -178,23 +188,31 @@ def mapping(
     _check_sources(plan, waypoints, log)
     if ways not in ("spline", "planned"):
         raise ValueError(f"ways is {ways!r}, expected 'spline' or 'planned'")
+    factors = _pair(waypoints_scale)
+    said = {
+        "metres_per_pixel": metres_per_pixel, "walls": walls, "threshold": threshold,
+        "width_m": width_m, "height_m": height_m, "border": border, "outside": outside,
+        "waypoints_scale": factors, "ways": ways, "clearance_m": clearance_m, "scans": scans,
+        "beams": beams, "validation": validation, "divided": divided, "every": every,
+    }  # fmt: skip
+    kind = scanned.kind_of(plan, log)
+    settings = scanned.taken(said, _chosen(said), kind, waypoints is not None)
     if log is not None:
         path = scanned.file(log)
         found = scanned.of_log(path, agents, divided, every, range_m, cell_m, seed)
         where: dict[str, Any] = {
-            "log": path.name, "broken_lines": found.skipped, "divided": divided, "every": every,
+            "log": path.name, "broken_lines": found.skipped, **settings, "range_m": range_m,
         }  # fmt: skip
     else:
-        settings = {
-            "metres_per_pixel": metres_per_pixel, "walls": walls, "threshold": threshold,
-            "width_m": width_m, "height_m": height_m,
-        }  # fmt: skip
-        world = scanned.world_of(plan, settings, _chosen(settings), seed).trimmed(border, outside)
+        whole = scanned.world_of(plan, kind, settings, seed)
+        world = whole.trimmed(border, outside)
         lidar = Lidar(beams, 5.0 if range_m is None else range_m)
-        drives = Ways(waypoints, _pair(waypoints_scale), ways, clearance_m)
-        loops = drives.loops(world, agents, scans, seed)
+        loops = Ways(waypoints, factors, ways, clearance_m).loops(world, agents, scans, seed)
         found = scanned.of_plan(world, lidar, loops, validation, cell_m, seed)
-        where = {"plan": world.name, "beams": beams, "range_m": lidar.range_m}
+        where = {
+            "plan": world.name, **settings, "waypoints": _source(waypoints),
+            "range_m": lidar.range_m,
+        }  # fmt: skip
     drive_settings = {"samples": samples, "window": window, "scans_per_round": scans_per_round}
     drive = Drive(
         [s.poses for s in found.scans], lambda agent: found.scans[agent].points(samples),
@@ -208,7 +226,7 @@ def mapping(
     }  # fmt: skip
     return MappingTask(
         model=partial(map_network, features, tuple(hidden), scale, rectified),
-        loss=binary_cross_entropy, data=drive, test=test, batch_size=batch_size, name="mapping",
+        loss=cross_entropy_of_walls, data=drive, test=test, batch_size=batch_size, name="mapping",
         details={
             **where, **drive_settings, "cell_m": round(found.ground.cell_m, 9), "seed": seed,
             **network,
@@ -221,6 +239,13 @@ def _chosen(settings: Mapping[str, Any]) -> list[str]:
     """Those that are not as they are by default."""
     default = inspect.signature(mapping).parameters
     return [name for name, value in settings.items() if value != default[name].default]
+
+
+def _source(waypoints: Waypoints | None) -> str:
+    """Where they come from, in a word."""
+    if waypoints is None:
+        return "planned"
+    return Path(waypoints).name if isinstance(waypoints, str | Path) else "given"
 
 
 def _pair(scale: Any) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import reprlib
 import warnings
@@ -41,13 +42,18 @@ from ..mapping import (
 )  # fmt: skip
 
 BUILT_IN = "rooms"
-ROOMS, IMAGE, ROS_MAP, WORLD = "the one drawn here", "an image", "a map of ROS", "a World"
+ROOMS, IMAGE, ROS_MAP, WORLD = f"the plan {BUILT_IN!r}", "an image", "a map of ROS", "a World"
+PLANS, LOG = (ROOMS, IMAGE, ROS_MAP, WORLD), "a log"
 TAKEN_BY = {
     "metres_per_pixel": (ROOMS, IMAGE), "walls": (IMAGE,), "threshold": (IMAGE,),
-    "width_m": (ROOMS,), "height_m": (ROOMS,),
+    "width_m": (ROOMS,), "height_m": (ROOMS,), "border": PLANS, "outside": PLANS,
+    "waypoints_scale": PLANS, "ways": PLANS, "clearance_m": PLANS, "scans": PLANS,
+    "beams": PLANS, "validation": PLANS, "divided": (LOG,), "every": (LOG,),
 }  # fmt: skip
-"""setting -> the kinds of plans that take it; the others know it themselves."""
+"""setting -> where it says something; elsewhere it would be lost."""
+FOR_WAYPOINTS = ("waypoints_scale", "ways")
 CELLS, MOST_CELLS = 160, 1000  # of the longer side of the grid, unless its cells are given
+FEWEST = 4  # cells along the longest beam, or maps would show nothing of what it saw
 SEEN = 1  # cells around those that a beam has crossed, which count as seen too
 VALIDATION = 17  # the purpose of the random poses from which maps are validated
 
@@ -141,6 +147,7 @@ def of_log(
     if range_m is None:  # whoever sees so far looks out of windows and past its own limits
         scans = replace(scans, ranges=np.where(np.isinf(scans.ranges), np.nan, scans.ranges))
     scans = scans[np.flatnonzero(~np.isnan(scans.ranges).all(axis=1))]
+    _warn_of_degrees(path, scans)
     hits = scans.hits
     side = float(np.ptp(hits, axis=0).max()) if len(hits) else 0.0
     if side == 0:
@@ -150,6 +157,13 @@ def of_log(
     extent = [*np.stack([hits.min(axis=0), hits.max(axis=0)]).T.ravel()]
     parts = divide(learned.poses, agents, divided, seed)
     cell = side / CELLS if cell_m is None else cell_m
+    if cell_m is None and cell > scans.reach / FEWEST:
+        warnings.warn(
+            f"{path}: hits lie up to {side:.4g} m apart, so cells are {cell:.3g} m wide, where the "
+            f"lidar sees no further than {scans.reach:.3g} m; leave out scans whose pose is wrong, "
+            "or say cell_m",
+            stacklevel=3,
+        )
     return Scanned(
         ground=ground_of_scans(validation, cell, extent),
         scans=[learned[part] for part in parts],
@@ -160,42 +174,72 @@ def of_log(
     )
 
 
-def world_of(
-    plan: str | Path | World, settings: Mapping[str, Any], chosen: Collection[str], seed: int
-) -> World:
-    """The plan, whatever it is given by, with all that is around it.
-
-    Args:
-        plan: see `peerlearn.tasks.mapping`.
-        settings: of the plan, those in `TAKEN_BY`.
-        chosen: the names of those that are not as they are by default.
-        seed: of a plan that is drawn.
-
-    Raises:
-        ValueError: one was chosen that this kind of plan does not take.
-    """
-    kind = _kind(plan)
-    if wrong := [name for name in chosen if kind not in TAKEN_BY[name]]:
-        raise ValueError("\n".join(
-            f"{name} is {settings[name]!r}, which is for {' and '.join(TAKEN_BY[name])}, but the "
-            f"plan is {kind}; leave it out"
-            for name in wrong
-        ))  # fmt: skip
-    taken = {name: value for name, value in settings.items() if kind in TAKEN_BY[name]}
-    if isinstance(plan, World):
-        return plan
-    if kind == ROOMS:
-        return floor_plan(seed=seed, **taken)
-    path = file(plan)
-    return from_ros(path) if kind == ROS_MAP else from_image(path, **taken)
+def _warn_of_degrees(path: Path, scans: Scans) -> None:
+    headings = np.abs(scans.poses[:, 2])
+    if len(headings) and np.median(headings) > 2 * math.pi:
+        warnings.warn(
+            f"{path}: most headings are beyond 2 pi, up to {headings.max():.4g}, and are taken for "
+            "radians; convert them if they are degrees",
+            stacklevel=4,
+        )
 
 
-def _kind(plan: str | Path | World) -> str:
+def kind_of(plan: str | Path | World, log: str | Path | None) -> str:
+    """Of what the ground is made."""
+    if log is not None:
+        return LOG
     if isinstance(plan, World):
         return WORLD
     if plan == BUILT_IN:
         return ROOMS
     return ROS_MAP if Path(plan).suffix in (".yaml", ".yml") else IMAGE
+
+
+def taken(
+    settings: Mapping[str, Any], chosen: Collection[str], kind: str, waypoints: bool
+) -> dict[str, Any]:
+    """Those of the settings in `TAKEN_BY` that say something here.
+
+    Args:
+        settings: name -> value.
+        chosen: the names of those that are not as they are by default.
+        kind: of what the ground is made.
+        waypoints: whether they are given.
+
+    Raises:
+        ValueError: one that was chosen would be lost; a line for each.
+    """
+    lost = [_lost(name, settings[name], kind) for name in chosen if kind not in TAKEN_BY[name]]
+    if kind in PLANS and not waypoints:
+        lost += [
+            f"{name} is {settings[name]!r}, which is for given waypoints; give them or leave it out"
+            for name in chosen if name in FOR_WAYPOINTS
+        ]  # fmt: skip
+    if lost:
+        raise ValueError("\n".join(lost))
+    return {name: value for name, value in settings.items() if kind in TAKEN_BY[name]}
+
+
+def _lost(name: str, value: Any, kind: str) -> str:
+    takers = "a plan" if TAKEN_BY[name] == PLANS else " and ".join(TAKEN_BY[name])
+    return f"{name} is {value!r}, which is for {takers}, not for {kind}; leave it out"
+
+
+def world_of(plan: str | Path | World, kind: str, settings: Mapping[str, Any], seed: int) -> World:
+    """The plan, whatever it is given by, with all that is around it.
+
+    Args:
+        plan: see `peerlearn.tasks.mapping`.
+        kind: of plan.
+        settings: those that it takes.
+        seed: of a plan that is drawn.
+    """
+    own = {name: value for name, value in settings.items() if TAKEN_BY[name] != PLANS}
+    if isinstance(plan, World):
+        return plan
+    if kind == ROOMS:
+        return floor_plan(seed=seed, **own)
+    return from_ros(file(plan)) if kind == ROS_MAP else from_image(file(plan), **own)
 
 
 def file(name: str | Path) -> Path:
@@ -248,7 +292,7 @@ class Ways:
 
 def _given(waypoints: Waypoints) -> list[NDArray[np.float64]]:
     if isinstance(waypoints, str | Path):
-        found = (p for p in file(waypoints).glob("*") if p.suffix in (".npy", ".csv"))
+        found = (p for p in file(waypoints).glob("*") if p.suffix.lower() in (".npy", ".csv"))
         files = sorted(found, key=_natural)
         if not files:
             raise ValueError(
