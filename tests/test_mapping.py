@@ -299,9 +299,11 @@ def test_bad_input_is_said(options, complaint):
         (None, {"walls": "nonsense", "border": "x", "ways": "planned", "scans": 60}),
     ],
 )
-def test_what_would_be_lost_is_said_all_at_once(plan, foreign):
-    """Before the plan or the log is looked for: none of these files is there."""
-    source = {"log": "drive.log"} if plan is None else {"plan": plan}
+def test_what_would_be_lost_is_said_all_at_once(plan, foreign, tmp_path):
+    """Before the plan or the log is read: nothing is in these files."""
+    log = tmp_path / "drive.log"
+    log.touch()
+    source = {"log": log} if plan is None else {"plan": plan}
     with pytest.raises(ValueError, match="leave it out") as refused:
         mapping(**source, **foreign)
     told = str(refused.value).splitlines()
@@ -341,6 +343,30 @@ def test_all_scans_of_a_log_are_drawn_behind_its_maps(tmp_path):
     assert ahead == {"wall": 2, "raw_wall": 6}
     assert (scene["raw_known"] | ~scene["known"]).all()
     assert "raw_wall" not in in_room().scene()
+
+
+def test_each_agent_learns_from_a_log_of_its_own(tmp_path):
+    """Ten comes after two; every third scan of all is held out."""
+    for number, reading in ((10, 3.0), (1, 1.0), (2, 2.0)):
+        table(tmp_path / f"robot{number}.csv", [[reading, 4.0, 1.0, reading]] * (5 + number))
+    task = of_log(tmp_path, agents=3)
+    assert task.stream.describe()["scans"] == [4, 5, 10]
+    for agent, reading in enumerate((1.0, 2.0, 3.0)):
+        places, walls, _ = task.stream._points(agent)
+        ahead = places[walls > 0][::4]
+        assert (ahead.norm(dim=1) - reading).abs().max() < 1.0
+    assert task.describe()["log"] == tmp_path.name
+    assert "divided" not in task.describe()
+    for agents, complaint in (
+        (2, "agents is 2, but .* holds 3 logs; expected one for each agent"),
+    ):
+        with pytest.raises(ValueError, match=complaint):
+            of_log(tmp_path, agents=agents)
+    with pytest.raises(ValueError, match="divided is 'area', which is for a log, not for a folder"):
+        of_log(tmp_path, agents=3, divided="area")
+    (tmp_path / "robot2.csv").write_text("x,y,heading,time,0,90\n0,0,0,0,1,2\n")
+    with pytest.raises(ValueError, match=r"robot2\.csv is of another lidar than .*robot1\.csv"):
+        of_log(tmp_path, agents=3)
 
 
 def test_without_a_range_what_hits_nothing_tells_nothing(tmp_path):

@@ -4,12 +4,12 @@ from .floor_plan import floor_plan
 from .ground import Ground, ground_of_scans, ground_of_world
 from .lidar import Lidar
 from .logs import Log, divide, held_out, read_log
-from .scans import Points, Scans
+from .scans import Points, Scans, joined
 from .trajectories import check_free, check_way, load_waypoints, planned, smooth, through
 from .world import World, from_image, from_ros
 
 __all__ = [
     "Ground", "Lidar", "Log", "Points", "Scans", "World", "check_free", "check_way", "divide",
     "floor_plan", "from_image", "from_ros", "ground_of_scans", "ground_of_world", "held_out",
-    "load_waypoints", "planned", "read_log", "smooth", "through",
+    "joined", "load_waypoints", "planned", "read_log", "smooth", "through",
 ]  # fmt: skip

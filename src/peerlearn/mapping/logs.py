@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
 from ..errors import unknown
-from .scans import Floats, Scans
+from .scans import SAME_RAD, Floats, Scans
 
 Numbers = NDArray[np.int64]
 
@@ -270,7 +270,7 @@ def _seen(readings: Floats, range_m: float) -> Floats:
 
 
 def _require_same_beams(path: str | Path, line: int, angles: Floats, before: Floats) -> None:
-    if len(angles) == len(before) and np.allclose(angles, before, atol=1e-4):
+    if len(angles) == len(before) and np.allclose(angles, before, atol=SAME_RAD):
         return
     got, expected = (
         f"{len(a)} beams from {np.rad2deg(a[0]):.4g} to {np.rad2deg(a[-1]):.4g} degrees"

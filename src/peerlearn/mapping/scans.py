@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+
+SAME_RAD = 1e-4  # angles that differ by no more are those of one lidar
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +35,12 @@ class Scans:
 
     def __getitem__(self, chosen: slice | NDArray[np.int64]) -> Scans:
         return Scans(self.poses[chosen], self.angles, self.ranges[chosen], self.range_m)
+
+    def same_beams(self, other: Scans) -> bool:
+        """Whether both are of lidars with beams at the same angles."""
+        return len(self.angles) == len(other.angles) and np.allclose(
+            self.angles, other.angles, atol=SAME_RAD
+        )
 
     @property
     def directions(self) -> Floats:
@@ -67,6 +76,14 @@ class Scans:
         return Points(
             places[told].reshape(-1, 2), walls[told].ravel(), np.concatenate([[0], counts.cumsum()])
         )
+
+
+def joined(parts: Sequence[Scans]) -> Scans:
+    """All scans, one part after another, of lidars with the same beams."""
+    poses, ranges = (
+        np.concatenate(x) for x in zip(*((p.poses, p.ranges) for p in parts), strict=True)
+    )
+    return Scans(poses, parts[0].angles, ranges, max(p.range_m for p in parts))
 
 
 class Points(NamedTuple):

@@ -24,6 +24,7 @@ from ..data.drives import Drive
 from ..mapping import Ground, Lidar, World
 from ..mapping.world import require_positive
 from . import scanned
+from .logged import of_log
 from .models import map_network
 from .scanned import BUILT_IN, Waypoints, Ways
 from .supervised import Task
@@ -105,6 +106,7 @@ def mapping(
     scans: int = 600,
     beams: int = 20,
     range_m: float | None = None,
+    field_of_view_deg: float = 360.0,
     samples: int = 25,
     window: int | None = None,
     scans_per_round: float = 2.0,
@@ -142,14 +144,15 @@ def mapping(
         ways: from one waypoint to the next agents drive along the "spline" through them, or by
             ways around the walls that are "planned".
         clearance_m: how far planned waypoints are from walls.
-        log: a log of lidar scans, CARMEN's or a table, by path; then there is no plan, and
-            nothing to be said of one and of ways through it.
-        divided: the log's drive among the agents, by "time" or by "area".
-        every: of the log, one scan of so many is held out for validation.
+        log: a log of lidar scans, CARMEN's or a table, by path; or a folder with a log of each
+            agent, in the order of their names and with poses in one frame. Then there is no plan,
+            and nothing to be said of one and of ways through it.
+        divided: one log's drive among the agents, by "time" or by "area".
+        every: of logs, one scan of so many is held out for validation.
         scans: how many an agent makes on its loop.
-        beams, range_m: of the lidar, all around it, 5 metres by default. Of a log, readings from
-            there on make the ground up to there free; without it a beam that hit nothing tells
-            nothing.
+        beams, range_m, field_of_view_deg: of the lidar, 5 metres and all around by default, as of
+            `peerlearn.mapping.Lidar`. Of a log, readings from range_m on make the ground up to
+            there free; without it a beam that hit nothing tells nothing.
         samples: points that are learned from, along each beam.
         window: how many of its latest scans an agent learns from; None for all so far.
         scans_per_round: how many it makes in a round.
@@ -193,20 +196,21 @@ def mapping(
         "metres_per_pixel": metres_per_pixel, "walls": walls, "threshold": threshold,
         "width_m": width_m, "height_m": height_m, "border": border, "outside": outside,
         "waypoints_scale": factors, "ways": ways, "clearance_m": clearance_m, "scans": scans,
-        "beams": beams, "validation": validation, "divided": divided, "every": every,
+        "beams": beams, "field_of_view_deg": field_of_view_deg, "validation": validation,
+        "divided": divided, "every": every,
     }  # fmt: skip
-    kind = scanned.kind_of(plan, log)
+    path = None if log is None else scanned.file(log)
+    kind = scanned.kind_of(plan, path)
     settings = scanned.taken(said, _chosen(said), kind, waypoints is not None)
-    if log is not None:
-        path = scanned.file(log)
-        found = scanned.of_log(path, agents, divided, every, range_m, cell_m, seed)
+    if path is not None:
+        found = of_log(path, agents, divided, every, range_m, cell_m, seed)
         where: dict[str, Any] = {
             "log": path.name, "broken_lines": found.skipped, **settings, "range_m": range_m,
         }  # fmt: skip
     else:
         whole = scanned.world_of(plan, kind, settings, seed)
         world = whole.trimmed(border, outside)
-        lidar = Lidar(beams, 5.0 if range_m is None else range_m)
+        lidar = Lidar(beams, 5.0 if range_m is None else range_m, field_of_view_deg)
         loops = Ways(waypoints, factors, ways, clearance_m).loops(world, agents, scans, seed)
         found = scanned.of_plan(world, lidar, loops, validation, cell_m, seed)
         where = {

@@ -1,13 +1,12 @@
-"""What agents scan on their drives, through a plan or in a log, and by what maps are judged."""
+"""What agents scan on their drives through a plan, and by what maps are judged."""
 
 from __future__ import annotations
 
-import math
 import re
 import reprlib
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 from torch import Tensor
 
-from ..data.drift import require_count
 from ..data.sources import local
 from ..learners.randomness import generator
 from ..mapping import (
@@ -27,33 +25,30 @@ from ..mapping import (
     World,
     check_free,
     check_way,
-    divide,
     floor_plan,
     from_image,
     from_ros,
-    ground_of_scans,
     ground_of_world,
-    held_out,
     load_waypoints,
     planned,
-    read_log,
     smooth,
     through,
 )  # fmt: skip
 
 BUILT_IN = "rooms"
 ROOMS, IMAGE, ROS_MAP, WORLD = f"the plan {BUILT_IN!r}", "an image", "a map of ROS", "a World"
-PLANS, LOG = (ROOMS, IMAGE, ROS_MAP, WORLD), "a log"
+LOG, LOGS = "a log", "a folder of logs"
+PLANS, ANY_LOG = (ROOMS, IMAGE, ROS_MAP, WORLD), (LOG, LOGS)
 TAKEN_BY = {
     "metres_per_pixel": (ROOMS, IMAGE), "walls": (IMAGE,), "threshold": (IMAGE,),
     "width_m": (ROOMS,), "height_m": (ROOMS,), "border": PLANS, "outside": PLANS,
     "waypoints_scale": PLANS, "ways": PLANS, "clearance_m": PLANS, "scans": PLANS,
-    "beams": PLANS, "validation": PLANS, "divided": (LOG,), "every": (LOG,),
+    "beams": PLANS, "field_of_view_deg": PLANS, "validation": PLANS, "divided": (LOG,),
+    "every": ANY_LOG,
 }  # fmt: skip
 """setting -> where it says something; elsewhere it would be lost."""
 FOR_WAYPOINTS = ("waypoints_scale", "ways")
 CELLS, MOST_CELLS = 160, 1000  # of the longer side of the grid, unless its cells are given
-FEWEST = 4  # cells along the longest beam, or maps would show nothing of what it saw
 SEEN = 1  # cells around those that a beam has crossed, which count as seen too
 VALIDATION = 17  # the purpose of the random poses from which maps are validated
 
@@ -134,60 +129,10 @@ def of_plan(
     )
 
 
-def of_log(
-    path: Path, agents: int, divided: Any, every: int, range_m: float | None,
-    cell_m: float | None, seed: int,
-) -> Scanned:  # fmt: skip
-    """Of a log, but one scan of so many, which maps are validated on."""
-    require_count("every", every, least=2)
-    log = read_log(path, range_m)
-    if log.skipped:
-        warnings.warn(f"{path}: {log.note}", stacklevel=3)
-    scans = log.scans
-    if range_m is None:  # whoever sees so far looks out of windows and past its own limits
-        scans = replace(scans, ranges=np.where(np.isinf(scans.ranges), np.nan, scans.ranges))
-    scans = scans[np.flatnonzero(~np.isnan(scans.ranges).all(axis=1))]
-    _warn_of_degrees(path, scans)
-    hits = scans.hits
-    side = float(np.ptp(hits, axis=0).max()) if len(hits) else 0.0
-    if side == 0:
-        raise ValueError(f"{path} has no beams that hit anything at two places; nothing to map")
-    own, rest = held_out(len(scans), every)
-    learned, validation = scans[own], scans[rest]
-    extent = [*np.stack([hits.min(axis=0), hits.max(axis=0)]).T.ravel()]
-    parts = divide(learned.poses, agents, divided, seed)
-    cell = side / CELLS if cell_m is None else cell_m
-    if cell_m is None and cell > scans.reach / FEWEST:
-        warnings.warn(
-            f"{path}: hits lie up to {side:.4g} m apart, so cells are {cell:.3g} m wide, where the "
-            f"lidar sees no further than {scans.reach:.3g} m; leave out scans whose pose is wrong, "
-            "or say cell_m",
-            stacklevel=3,
-        )
-    return Scanned(
-        ground=ground_of_scans(validation, cell, extent),
-        scans=[learned[part] for part in parts],
-        validation=validation,
-        source=[scans.ranges, scans.poses],
-        raw=ground_of_scans(scans, cell, extent),
-        skipped=len(log.skipped),
-    )
-
-
-def _warn_of_degrees(path: Path, scans: Scans) -> None:
-    headings = np.abs(scans.poses[:, 2])
-    if len(headings) and np.median(headings) > 2 * math.pi:
-        warnings.warn(
-            f"{path}: most headings are beyond 2 pi, up to {headings.max():.4g}, and are taken for "
-            "radians; convert them if they are degrees",
-            stacklevel=4,
-        )
-
-
-def kind_of(plan: str | Path | World, log: str | Path | None) -> str:
+def kind_of(plan: str | Path | World, log: Path | None) -> str:
     """Of what the ground is made."""
     if log is not None:
-        return LOG
+        return LOGS if log.is_dir() else LOG
     if isinstance(plan, World):
         return WORLD
     if plan == BUILT_IN:
@@ -221,7 +166,8 @@ def taken(
 
 
 def _lost(name: str, value: Any, kind: str) -> str:
-    takers = "a plan" if TAKEN_BY[name] == PLANS else " and ".join(TAKEN_BY[name])
+    families = {PLANS: "a plan", ANY_LOG: "a log"}
+    takers = families.get(TAKEN_BY[name], " and ".join(TAKEN_BY[name]))
     return f"{name} is {value!r}, which is for {takers}, not for {kind}; leave it out"
 
 
@@ -293,7 +239,7 @@ class Ways:
 def _given(waypoints: Waypoints) -> list[NDArray[np.float64]]:
     if isinstance(waypoints, str | Path):
         found = (p for p in file(waypoints).glob("*") if p.suffix.lower() in (".npy", ".csv"))
-        files = sorted(found, key=_natural)
+        files = sorted(found, key=natural)
         if not files:
             raise ValueError(
                 f"{waypoints} is no folder with files of waypoints (.npy, .csv); give it one for "
@@ -312,7 +258,7 @@ def _given(waypoints: Waypoints) -> list[NDArray[np.float64]]:
     return given
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
+def natural(path: Path) -> list[tuple[int, str]]:
     """By which 2.npy comes before 10.npy."""
     parts = re.split(r"(\d+)", path.name)
     return [(int(p), "") if p.isdigit() else (-1, p) for p in parts]
