@@ -357,7 +357,7 @@ def test_each_agent_learns_from_a_log_of_its_own(tmp_path):
         assert (ahead.norm(dim=1) - reading).abs().max() < 1.0
     assert task.describe()["log"] == tmp_path.name
     assert "divided" not in task.describe()
-    with pytest.raises(ValueError, match="agents is 2, but .* holds 3 logs; expected one for each"):
+    with pytest.raises(ValueError, match=r"agents is 2, but .* holds 3 logs; expected one for"):
         of_log(tmp_path, agents=2)
     with pytest.raises(ValueError, match="divided is 'area', which is for a log, not for a folder"):
         of_log(tmp_path, agents=3, divided="area")

@@ -256,8 +256,10 @@ def test_all_that_a_task_measures_is_in_the_table() -> None:
     assert row.measure == "wall_iou"
     assert list(row.others) == ["loss", "wall_iou_unseen"]
     assert row.others["wall_iou_unseen"] == (0.25, None)
-    assert cells(row)["wall iou unseen"] == "0.25"
-    assert narrow([cells(row)])[:3] == ["algorithm", "wall iou, mean", "worst agent"]
+    assert cells(row)["IoU of walls unseen"] == "0.25"
+    assert narrow([cells(row)])[:3] == ["algorithm", "IoU of walls, mean", "worst agent"]
+    titles = {d.title for d in draw([from_lines(run)])}
+    assert titles >= {"IoU of walls against rounds", "Loss against rounds"}
     assert {d.name for d in draw([from_lines(run)])} >= {"rounds", "unseen", "loss"}
 
 

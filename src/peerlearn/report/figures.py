@@ -25,7 +25,7 @@ from .measures import (
 )
 from .network import draw_graph
 from .style import FAINT, Drawing, color, legend, logarithmic, percent, styled
-from .table import Number, graph_names, grouped, listed, over_seeds, show, words
+from .table import Number, graph_names, grouped, listed, over_seeds, show, titled, words
 
 STEPS = "A step of each episode counts once, however many agents act in it."
 RECENTLY = "Each point: of the predictions since the evaluation before."
@@ -90,7 +90,7 @@ def _over_rounds(groups: Groups, name: str, measure: str) -> Iterator[Drawing]:
     }
     if handles:
         legend(figure, handles)
-        title = f"{words(measure).capitalize()} against rounds"
+        title = f"{titled(measure)} against rounds"
         said = [
             _how_to_read(groups, measure),
             RECENTLY if measure.startswith(RECENT) else "",
@@ -113,7 +113,7 @@ def _over_steps(groups: Groups, name: str, measure: str) -> Iterator[Drawing]:
             handles[label] = line_and_band(axes, number, steps, c)
     if handles:
         legend(figure, handles)
-        title = f"{words(measure).capitalize()} against {words(ENVIRONMENT_STEPS)}"
+        title = f"{titled(measure)} against {words(ENVIRONMENT_STEPS)}"
         yield Drawing(name, figure, title, f"{_how_to_read(groups, measure)} {STEPS}")
 
 
@@ -134,7 +134,7 @@ def _over_bytes(groups: Groups, name: str, measure: str, paid_in: str) -> Iterat
     if len(handles) > len(apart):
         _bytes_axis(axes)
         legend(figure, handles)
-        title = f"{words(measure).capitalize()} against {TRAFFIC[paid_in]}"
+        title = f"{titled(measure)} against {TRAFFIC[paid_in]}"
         yield Drawing(name, figure, title, f"{_how_to_read(groups, measure)}{_compared(apart)}")
 
 

@@ -7,6 +7,7 @@ apart, the pale ones darkened for white paper; a second set serves dark pages.
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -116,12 +117,17 @@ def dashes(number: int) -> Any:
 def legend(figure: Figure, handles: Mapping[str, Artist]) -> None:
     """Name what is drawn, above the axes, in as many columns as there is room for."""
     names = [shorten(label) for label in handles]
-    columns = _columns([len(name) for name in names])
+    columns = _columns([_room(name) for name in names])
     made = figure.legend(
         list(handles.values()), ["."] * len(names), loc="outside upper left", ncols=columns
     )
     for text, name in zip(made.get_texts(), names, strict=True):
         text.set_text(name)  # only now: matplotlib would leave out a label that begins with "_"
+
+
+def _room(name: str) -> int:
+    """How wide a name is, in characters of usual width; capitals are a third wider."""
+    return math.ceil(len(name) + sum(c.isupper() for c in name) / 3)
 
 
 def _columns(lengths: list[int]) -> int:
