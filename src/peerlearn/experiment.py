@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import record
+from .checks import team_problems
 from .config import Experiment, parse
 from .engines import join
 from .errors import ConfigurationError, Diverged, nearest
@@ -176,7 +178,8 @@ def run(
     outcome = Outcome(folder)
     team = join(experiment.settings.engine, experiment.settings.timeout_s)
     with team.taking_part():
-        team.agree(lambda: _begin(experiment, folder, resume, team))
+        team.agree(lambda: _checked(experiment, folder, resume, team))
+        team.agree(lambda: _written(experiment, folder, team))
         for seed in experiment.settings.seeds:
             task = experiment.task(seed)
             for label in experiment.algorithms:
@@ -184,13 +187,24 @@ def run(
     return outcome
 
 
-def _begin(experiment: Experiment, folder: Path, resume: bool, team: Team) -> Experiment:
+def _checked(experiment: Experiment, folder: Path, resume: bool, team: Team) -> Experiment:
     """The folder is the first process's."""
+    if problems := team_problems(team, experiment.first_task):
+        raise ConfigurationError(problems)
     if team.leads:
         _check_folder(experiment, folder, resume, team)
-        folder.mkdir(parents=True, exist_ok=True)
-        content = json.dumps(experiment.describe(), indent=2, ensure_ascii=False)
-        (folder / FILE_NAME).write_text(content + "\n", encoding="utf-8")
+    return experiment
+
+
+def _written(experiment: Experiment, folder: Path, team: Team) -> Experiment:
+    """Only once all have agreed: a mistake of another process leaves no folder behind."""
+    if not team.leads:
+        return experiment
+    folder.mkdir(parents=True, exist_ok=True)
+    content = json.dumps(experiment.describe(), indent=2, ensure_ascii=False)
+    scratch = folder / f"{FILE_NAME}.tmp"
+    scratch.write_text(content + "\n", encoding="utf-8")
+    os.replace(scratch, folder / FILE_NAME)
     return experiment
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -161,7 +160,7 @@ def _by_one(
         if on_round is not None:
             on_round(done)
 
-    with stop_signals(patient=True) if team.leads else nullcontext():
+    with stop_signals(patient=True):  # the others leave when the first one says that it stops
         run = team.stand_by(lambda: _run(setup, Alone(), callback, attending))
         told = team.tell(run and {"lines": run._lines, "rounds": run.rounds})
     if run is not None:

@@ -58,10 +58,11 @@ def run(
         stopped = "" if _by_peerlearn() else "stopped; go on by starting all again with --resume"
     with told(stopped):
         from .. import experiment as experiments
-        from ..engines import launched
+        from ..engines import launched, shared_mistakes
 
-        experiment = experiments.load(file, chosen)
-        _check_processes(experiment, own)
+        with shared_mistakes():
+            experiment = experiments.load(file, chosen)
+            _check_processes(experiment, own)
         if experiment.settings.engine == "processes" and not launched():
             _launch([*same, *(["--resume"] if resume else [])], experiment, processes, port)
             return
@@ -86,7 +87,7 @@ def _run(experiment: Experiment, out: Path | None, resume: bool) -> None:
 
 def _check_processes(experiment: Experiment, options: dict[str, int | None]) -> None:
     """Options of processes that are of no use, or too many processes."""
-    from ..engines import launched
+    from ..engines import launched, several
     from ..errors import ConfigurationError
 
     given = [name for name, value in options.items() if value is not None]
@@ -97,6 +98,11 @@ def _check_processes(experiment: Experiment, options: dict[str, int | None]) -> 
         found = [
             f"got {name}, but torchrun has started the processes; leave it out" for name in given
         ]
+    if several() and experiment.settings.engine != "processes":
+        found.append(
+            "several processes were started, of which each would carry out the whole experiment; "
+            "add --engine processes, or start one"
+        )
     agents, count = experiment.first_task.agents, options["--processes"] or 1
     if count > agents:
         found.append(f"got {count} processes for {agents} agents; start at most one for each agent")

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from ..errors import ConfigurationError
 from ..team import Alone, Team
 from .processes import ProcessesEngine
 from .stacked import StackedEngine
 
 ENGINES: dict[str, Any] = {"stacked": StackedEngine, "processes": ProcessesEngine}
 
-__all__ = ["ENGINES", "ProcessesEngine", "StackedEngine", "join", "launched", "speaks"]
+__all__ = [
+    "ENGINES",
+    "ProcessesEngine",
+    "StackedEngine",
+    "join",
+    "launched",
+    "several",
+    "shared_mistakes",
+    "speaks",
+]
 
 
 def join(engine: str, timeout_s: float) -> Team:
@@ -24,14 +35,41 @@ def join(engine: str, timeout_s: float) -> Team:
     """
     if engine != "processes":
         return Alone()
+    from ..checks import timeout_problems
     from .process_team import ProcessTeam
 
+    if problems := timeout_problems(timeout_s):
+        raise ConfigurationError(problems)
     return ProcessTeam.join(timeout_s)
 
 
 def launched() -> bool:
-    """Whether this process is one of several that torchrun or `launcher.launch` started."""
+    """Whether torchrun or `launcher.launch` started this process, perhaps as one of several."""
     return "RANK" in os.environ
+
+
+def several() -> bool:
+    """Whether it has started others, too."""
+    return launched() and int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+@contextmanager
+def shared_mistakes(limit_s: float = 30.0) -> Iterator[None]:
+    """Whatever one process finds wrong before the team has met, all of them are told.
+
+    Else a process would leave without a word, as only the first one of a machine tells people.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        if several():
+            mistake = error
+
+            def fail() -> Any:
+                raise mistake
+
+            join("processes", limit_s).agree(fail)
+        raise
 
 
 def speaks(lost: Collection[int] = ()) -> bool:

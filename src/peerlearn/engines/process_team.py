@@ -21,7 +21,7 @@ from ..checkpoint import differing
 from ..errors import ConfigurationError, Diverged, Lost
 from ..record import as_json
 from ..team import Prepared, Raised, Team
-from .rendezvous import rendezvous
+from .rendezvous import meeting, rendezvous
 from .watch import SILENT_S, Questions, Watch
 
 JOIN_S = 120.0  # until all processes have come, and until the length of a round is known
@@ -59,6 +59,7 @@ class ProcessTeam(Team):
         self._signs: dict[int, tuple[str | None, float]] = {}  # latest, and since when
         self._looked = 0.0
         self._shared: BaseException | None = None  # an error that all processes raise
+        self._ended = ""  # by what, where the processes have hung up on each other
         atexit.register(self._leave)
 
     @classmethod
@@ -69,8 +70,9 @@ class ProcessTeam(Team):
             ConfigurationError: nobody started processes, or they do not find each other.
         """
         if cls._joined is None:
-            store, rank, size = rendezvous(JOIN_S)
-            cls._joined = cls(dist.PrefixStore("peerlearn", store), rank, size, timeout_s)
+            with meeting(JOIN_S):
+                store, rank, size = rendezvous(JOIN_S)
+                cls._joined = cls(dist.PrefixStore("peerlearn", store), rank, size, timeout_s)
         cls._joined._timeout_s = timeout_s
         return cls._joined
 
@@ -98,11 +100,17 @@ class ProcessTeam(Team):
                 f"{self.name(self.rank)} is number {local + 1} on its host, which has {count} "
                 "GPUs; start at most one process for each, or use the device cpu"
             ])  # fmt: skip
+        torch.cuda.set_device(local)  # NCCL's messages go from the current one
         return torch.device("cuda", local)
 
     # --- before training --------------------------------------------------------------------
 
     def agree(self, prepare: Callable[[], Prepared]) -> Prepared:
+        if self._ended:
+            raise self.common(ConfigurationError([
+                f"this team has ended ({self._ended}); start all processes anew"
+            ]))  # fmt: skip
+        self._shared = None
         self._runs, self.round, self._met = self._runs + 1, 0, None
         self._be_patient(JOIN_S)
         try:
@@ -238,15 +246,16 @@ class ProcessTeam(Team):
 
     def _lost(self, awaited: Sequence[int]) -> Lost:
         verdict = self._watch.verdict(awaited, self.round)
-        self._hang_up()
+        self._hang_up(verdict.reason)
         return self.common(Lost(*verdict))
 
-    def _hang_up(self) -> None:
+    def _hang_up(self, why: str) -> None:
         """Close the connections, so that whoever waits for this process need not wait longer.
 
         Gloo closes all of them when a message does not come in time: so wait for one that nobody
         sends.
         """
+        self._ended = why
         for rank in self._others():
             with suppress(RuntimeError):
                 nothing = dist.irecv(torch.empty(1), rank, tag=HANG_UP)
@@ -360,7 +369,7 @@ class ProcessTeam(Team):
                 raise  # the others know
             reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
             self._watch.say("failed", round=self.round, reason=reason)
-            self._hang_up()
+            self._hang_up(reason)
             raise
 
 

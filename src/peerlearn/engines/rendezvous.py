@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
 
@@ -28,7 +29,8 @@ def rendezvous(limit_s: float) -> tuple[dist.Store, int, int]:
         limit_s: until all processes have come.
 
     Raises:
-        ConfigurationError: nobody started processes, or they do not find each other.
+        ConfigurationError: nobody started processes.
+        RuntimeError, ValueError: they do not find each other; see `meeting`.
     """
     missing = [name for name in NEEDED if name not in os.environ]
     if missing:
@@ -38,14 +40,22 @@ def rendezvous(limit_s: float) -> tuple[dist.Store, int, int]:
             "torchrun --nproc-per-node 4 SCRIPT"
         ])  # fmt: skip
     limit = timedelta(seconds=limit_s)
+    store, rank, size = _within(limit, lambda: next(dist.rendezvous("env://", timeout=limit)))
+    store = dist.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+    if not dist.is_initialized():
+        _within(limit, lambda: _make_group(store, rank, size, limit))
+    return store, rank, size
+
+
+@contextmanager
+def meeting(limit_s: float) -> Iterator[None]:
+    """Around what fails where processes do not find each other; what went wrong, in a sentence."""
     try:
-        store, rank, size = _within(limit, lambda: next(dist.rendezvous("env://", timeout=limit)))
-        store = dist.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
-        if not dist.is_initialized():
-            _within(limit, lambda: _make_group(store, rank, size, limit))
+        yield
+    except ConfigurationError:
+        raise
     except (RuntimeError, ValueError) as error:
         raise ConfigurationError([_why(str(error), limit_s)]) from error
-    return store, rank, size
 
 
 def _make_group(store: dist.Store, rank: int, size: int, limit: timedelta) -> bool:

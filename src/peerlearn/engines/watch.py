@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from torch.distributed import Store
 
@@ -22,23 +22,24 @@ SILENT_S = 3.0  # without one while the others are asked: the process has ended,
 
 
 T = TypeVar("T")
+Answers: TypeAlias = "SimpleQueue[tuple[Any, RuntimeError | None]]"
 
 
 class Questions:
     """Asks a store from a thread of its own: whoever holds it may be stopped and never answer."""
 
     def __init__(self) -> None:
-        self._asked: SimpleQueue[Callable[[], Any]] = SimpleQueue()
-        self._told: SimpleQueue[tuple[Any, RuntimeError | None]] = SimpleQueue()
+        self._asked: SimpleQueue[tuple[Callable[[], Any], Answers]] = SimpleQueue()
         self._silent = False
         threading.Thread(target=self._answer, name="questions", daemon=True).start()
 
     def _answer(self) -> None:
         while True:
+            question, answers = self._asked.get()
             try:
-                self._told.put((self._asked.get()(), None))
+                answers.put((question(), None))
             except RuntimeError as error:
-                self._told.put((None, error))
+                answers.put((None, error))
 
     def __call__(self, question: Callable[[], T], limit_s: float) -> T:
         """The answer.
@@ -46,14 +47,17 @@ class Questions:
         Raises:
             RuntimeError: the store fails, or has not answered in time, now or before.
         """
+        answers: Answers = (
+            SimpleQueue()
+        )  # of its own: whoever stops waiting leaves no answer behind
         if not self._silent:
-            self._asked.put(question)
+            self._asked.put((question, answers))
             with suppress(Empty):
-                answer, error = self._told.get(timeout=limit_s)
+                answer, error = answers.get(timeout=limit_s)
                 if error is not None:
                     raise error
                 return answer
-        self._silent = True  # its late answer would be taken for that to the next question
+        self._silent = True  # nobody waits for it again
         raise RuntimeError("the store of the team does not answer")
 
 
@@ -120,6 +124,8 @@ class Watch:
 
     def say(self, kind: str, **fields: Any) -> None:
         """A last word, before this process leaves early."""
+        if self._said and kind == "waits":
+            return  # what it said when it failed stays
         self._said = True
         if self.reaches_store:
             try:

@@ -165,6 +165,6 @@ def _seconds(way: Way, example: tuple[Tensor, ...], budget_s: float = 0.5) -> fl
         begun = time.perf_counter()
         way(*example)
         if example[0].is_cuda:
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(example[0].device)
         tries.append(time.perf_counter() - begun)
     return min(tries)

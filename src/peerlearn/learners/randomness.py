@@ -43,6 +43,7 @@ def seed_generators(device: torch.device, seed: int) -> None:
     """Seed the global generators, from which dropout, datasets and transforms draw."""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
+        with torch.cuda.device(device):  # it seeds the current one
+            torch.cuda.manual_seed(seed)
     np.random.seed(seed & 0xFFFFFFFF)
     random.seed(seed)

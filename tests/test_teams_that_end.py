@@ -1,0 +1,159 @@
+"""Teams of which one is mistaken, stopped or slow: all hear why, and none is left waiting."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+from processes import finish, start
+
+import peerlearn as pl
+from peerlearn.checkpoint import FILE_NAME as CHECKPOINT
+from peerlearn.checks import LONGEST_TIMEOUT_S, timeout_problems
+
+pytestmark = pytest.mark.timeout(120)
+
+FILE = """
+name = "two"
+rounds = 5
+[task]
+name = "quadratic"
+agents = 3
+[graph]
+name = "cycle"
+[[algorithms]]
+name = "DSGD"
+"""
+COMMAND = """
+import os, runpy, sys
+own = sys.argv[2:] if os.environ["RANK"] == "1" else []
+sys.argv = ["peerlearn", "run", *sys.argv[1].split(), "--out", "runs", *own]
+runpy.run_module("peerlearn", run_name="__main__")
+"""
+TRAIN = """
+import os, sys, time
+import peerlearn as pl
+FIRST = os.environ["RANK"] == "0"
+def train(algorithm=None, timeout_s=30.0, rounds=4, **options):
+    algorithm = algorithm or pl.DSGD()
+    graph = pl.graphs.cycle(3) if algorithm.communicates else None
+    return pl.train(
+        pl.tasks.quadratic(3, 2), algorithm, graph, rounds=rounds, engine="processes",
+        timeout_s=timeout_s, **options,
+    )
+"""
+
+
+def command(folder, words, *own):
+    """What two processes say of the same command, and of words of the second one's own."""
+    (folder / "two.toml").write_text(FILE)
+    begin = f"import os; os.chdir({str(folder)!r})\n"
+    processes = start(2, "-c", begin + COMMAND, f"two.toml {words}", *own)
+    said = finish(processes)
+    assert [p.returncode for p in processes] == [2, 2], said
+    return said
+
+
+def test_a_process_that_alone_is_mistaken_is_heard(tmp_path):
+    first, second = command(tmp_path, "--engine processes", "--set", "rounds=none")
+    assert "error: process 1 (host " in first
+    assert "rounds" in first
+    assert second == "", "one speaks for all of a machine"
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_mistake_of_all_is_told_once(tmp_path):
+    first, second = command(tmp_path, "--engine processes --set rounds=none")
+    assert first.count("error: ") == 1
+    assert "process 1" not in first
+    assert second == ""
+
+
+def test_several_processes_without_their_engine_are_refused(tmp_path):
+    first, second = command(tmp_path, "")
+    assert first.startswith("error: several processes were started, of which each would carry out")
+    assert second == ""
+
+
+def test_more_processes_than_agents_leave_no_folder_behind(tmp_path):
+    first, _ = command(tmp_path, "--engine processes --set task.agents=1 --set graph.name=complete")
+    assert "got 2 processes for 1 agents" in first
+    assert not (tmp_path / "runs").exists()
+
+
+ENDS = (
+    TRAIN
+    + """
+def fail(evaluation):
+    raise RuntimeError("the plotter is gone")
+for callback in (fail if FIRST else None, None):
+    try:
+        train(callback=callback)
+    except Exception as error:
+        print(f"{type(error).__name__}: {error}")
+"""
+)
+
+
+def test_a_team_that_has_ended_says_so_when_it_is_asked_again():
+    first, second = finish(start(2, "-c", ENDS))
+    reason = "RuntimeError: the plotter is gone"
+    assert first.splitlines()[0] == reason
+    assert second.splitlines()[0].startswith("Lost: process 0 (host ")
+    assert f"failed in round 0: {reason}" in second
+    for said in (first, second):
+        last = said.splitlines()[-1]
+        assert last.startswith("ConfigurationError: this team has ended (")
+        assert last.endswith(f"{reason}); start all processes anew")
+
+
+SLOW = (
+    TRAIN
+    + """
+train(timeout_s=1.0, rounds=3, on_round=lambda done: time.sleep(2.5 if FIRST else 0.0))
+print("done")
+"""
+)
+
+
+def test_what_a_caller_does_after_a_round_is_part_of_it():
+    """Else the others would take the first one, which is busy there, for lost."""
+    assert [said.strip() for said in finish(start(2, "-c", SLOW))] == ["done", "done"]
+
+
+POOLED = (
+    TRAIN
+    + """
+def slowly(done):
+    open(sys.argv[1] + "/begun", "w").close()
+    time.sleep(1.5)
+try:
+    train(pl.Centralized(), rounds=50, on_round=slowly, out=sys.argv[1] + "/run")
+except BaseException as error:
+    print(type(error).__name__)
+"""
+)
+
+
+def test_ctrl_c_where_one_works_alone_is_no_loss(tmp_path):
+    processes = start(2, "-c", POOLED, tmp_path)
+    until = time.monotonic() + 60
+    while not (tmp_path / "begun").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    for process in processes:
+        os.kill(process.pid, signal.SIGINT)
+    assert [said.strip() for said in finish(processes)] == ["KeyboardInterrupt"] * 2
+    assert (tmp_path / "run" / CHECKPOINT).exists()
+    assert pl.record.read(tmp_path / "run").events[-1]["cause"] == "interrupted"
+
+
+@pytest.mark.parametrize("timeout_s", ["10", None, True, 0, -1.0, float("nan"), 1e10])
+def test_a_timeout_that_nobody_can_wait_for_is_refused_before_the_team_meets(timeout_s):
+    with pytest.raises(pl.ConfigurationError, match=r"timeout_s is .*expected a positive number"):
+        pl.train(
+            pl.tasks.quadratic(3, 2), pl.DSGD(), pl.graphs.cycle(3), rounds=2, engine="processes",
+            timeout_s=timeout_s,
+        )  # fmt: skip
+    assert timeout_problems(LONGEST_TIMEOUT_S) == []
