@@ -54,6 +54,36 @@ def test_a_disconnected_graph():
     told(problems(graph=in_two_parts()), "falls into 2 parts", "agents 0, 3", "add edges")
 
 
+@pytest.mark.parametrize(
+    ("own", "value"),
+    [
+        ([[2, -0.5, 0, -0.5], [-0.5, 2, -0.5, 0], [0, -0.5, 2, -0.5], [-0.5, 0, -0.5, 2]], "3"),
+        ([[0, 0.5, 0, 0.5], [0.5, 0, 0.5, 0], [0, 0.5, 0, 0.5], [0.5, 0, 0.5, 0]], "1"),
+    ],
+)
+def test_weights_with_which_nobody_comes_nearer(own, value):
+    """Their rows and columns sum to one; one of them blows differences up, one turns them over."""
+    told(problems(weights=np.array(own, float)), "do not come nearer", f"singular value {value},")
+
+
+def test_a_test_set_with_fewer_targets():
+    inputs, targets = samples(6)
+    told(
+        problems(classification(test=(inputs[:3], targets))), "test set has 3 inputs and 6 targets"
+    )
+
+
+def test_networks_of_other_layers():
+    models = [network(), network(), network(), nn.Sequential(*network())]
+    models[3][1] = nn.ReLU()
+    told(problems(classification(model=models)), "model of agent 3 differs from agent 0's in '1'")
+
+
+def test_a_rate_that_falls_below_zero():
+    falling = pl.schedules.decaying(1.5, mu=1.0)
+    told(problems(algorithm=pl.DSGD(lr=falling)), "lr is -0.75 in round 1", "not negative")
+
+
 def test_a_schedule_whose_union_is_disconnected():
     schedule = graphs.function(lambda k: in_two_parts(), agents=4, window=5)
     told(problems(graph=schedule), "rounds 0 to 4", "falls into 2 parts", "window")

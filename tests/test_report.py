@@ -263,6 +263,31 @@ def test_all_that_a_task_measures_is_in_the_table() -> None:
     assert {d.name for d in draw([from_lines(run)])} >= {"rounds", "unseen", "loss"}
 
 
+def test_what_diverged_neither_counts_nor_hides_the_others() -> None:
+    """Its last numbers say nothing, and its curve ends where the others' do."""
+    wild = changed(lines("DSGD", rounds=60), "loss", 1e300, slice(10))
+    wild[-1] = {"kind": "stop", "round": 60, "cause": "diverged", "reason": "DSGD diverged"}
+    good = lines("DSGD", seed=1, rounds=60)
+    records = [from_lines(run) for run in (wild, good, lines(rounds=60))]
+    first, _ = summarize(records)
+    assert first.others["loss"] == (records[1].final["loss"].mean(), None)
+    assert first.remarks == ("seed 0: stopped after 60 rounds: DSGD diverged",)
+    (lone, _) = summarize([records[0], records[2]])
+    assert (lone.mean, lone.others["loss"], lone.remarks) == (
+        None, None, ("stopped after 60 rounds: DSGD diverged",)
+    )  # fmt: skip
+    (loss,) = [d for d in draw([records[0], records[2]]) if d.name == "loss"]
+    assert loss.figure.axes[0].get_ylim()[1] < 10
+    assert len(drawn_lines(loss, style.LIGHT[0])[0][0]) == 3, "of four evaluations the last is out"
+
+
+def test_one_network_of_all_has_no_worst_agent() -> None:
+    pooled, one = summarize([from_lines(lines("Centralized")), from_lines(lines())])
+    assert (pooled.worst, pooled.best) == (None, None)
+    assert pooled.mean
+    assert one.worst
+
+
 def test_how_long_a_team_was_in_parts(tmp_path: Path) -> None:
     run = lines(rounds=40)
     apart, whole = [[0, 1], [2]], [[0, 1, 2]]

@@ -62,13 +62,14 @@ def seed_problems(seed: Any) -> list[str]:
 
 
 def rate_problems(algorithm: Algorithm, rounds: int, dtype: torch.dtype) -> list[str]:
-    """Rates and penalties that the networks' numbers cannot hold, in the first or last round."""
+    """Rates and penalties below zero, or too large for numbers, in the first or last rounds."""
     found, largest = [], torch.finfo(dtype).max
     for name, rate in vars(algorithm).items():
         if not isinstance(rate, float | Schedule):
             continue
         try:
-            values = {round: at(rate, round, rounds) for round in (0, rounds - 1)}
+            looked_at = sorted({0, min(1, rounds - 1), rounds - 1})
+            values = {round: at(rate, round, rounds) for round in looked_at}
         except ValueError as error:
             found.append(f"{algorithm.name}: {name}: {error}")
             continue
@@ -78,6 +79,12 @@ def rate_problems(algorithm: Algorithm, rounds: int, dtype: torch.dtype) -> list
             "a smaller one, or let it grow more slowly"
             for round, value in values.items()
             if abs(value) > largest
+        ][:1]
+        found += [
+            f"{algorithm.name}: {name} is {value:.3g} in round {round}, expected a number that is "
+            "not negative; let it fall more slowly, or begin with less"
+            for round, value in values.items()
+            if value < 0
         ][:1]
     return found
 
@@ -166,7 +173,9 @@ def _static_problems(rule: graphs.Rule, graph: nx.Graph, needs: Needs) -> list[s
     mixing = spectrum.square(rule(graph))
     if not needs & OF_WEIGHTS:
         return []
-    return graphs.weights.problems(mixing, graph, needs) or graphs.weights.parts(mixing)
+    found = graphs.weights.problems(mixing, graph, needs) or graphs.weights.parts(mixing)
+    own = rule not in graphs.WEIGHTS.values()  # for those it is known that agents agree
+    return found or (graphs.weights.disagreement(mixing) if own else [])
 
 
 def _changing_problems(rule: graphs.Rule, schedule: GraphSchedule, needs: Needs) -> list[str]:

@@ -33,6 +33,8 @@ from .team import Team, first_fault
 Evaluation = dict[str, Any]
 """What a callback sees: ``round``, ``measures`` (name -> (A,) array) and ``seconds``."""
 
+WHERE = ("device", "engine", "processes", "versions")  # may be others after a run is resumed
+
 Callback = Callable[[Evaluation], Any]
 
 
@@ -119,13 +121,28 @@ class Session:
         if graph is not None and self.team.size > 1:
             self._graphs = crc32(self._fingerprint(graph), self._graphs)
         links = self.engine.links(self.done, graph)
-        self.state = self.setup.algorithm.round(self.state, self.learner, links)
+        with self._diverging():
+            self.state = self.setup.algorithm.round(self.state, self.learner, links)
         buffers = self.inner.buffers
         if buffers is not None and self.setup.algorithm.communicates:
             (self.inner.buffers,) = links.exchange(buffers).mix()
         self.done += 1
         self.team.round = self.done
         self._look_for_faults()
+
+    @contextmanager
+    def _diverging(self) -> Iterator[None]:
+        """Losses that refuse what is no number fail where others would only become NaN."""
+        try:
+            yield
+        except (RuntimeError, ValueError) as error:
+            bad = ~self.state.theta.isfinite().flatten(1).all(dim=1)
+            if not bool(bad.any()):
+                raise
+            agents = [self.inner.agents[row] for row in bad.nonzero()[:, 0].tolist()]
+            found = Diverged(self.setup.label, self.done, agents, "parameters")
+            self._write("stop", round=self.done, cause="diverged", reason=str(found))
+            raise found from error
 
     def _watch(self, graph: nx.Graph | None) -> None:
         """Tell in the record when the graph falls apart, and when it is whole again."""
@@ -374,5 +391,6 @@ class Session:
         self._parts = next((x["parts"] for x in self.lines[::-1] if x["kind"] == "graph"), None)
         self.done = self._saved = team.round = told["round"]
         if self.done < setup.rounds:
-            self._write("resume", round=self.done)
+            where = {n: v for n, v in setup.describe().items() if n in WHERE}
+            self._write("resume", round=self.done, **where)
         return True

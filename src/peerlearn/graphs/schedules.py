@@ -340,7 +340,7 @@ def problems(graph: nx.Graph | GraphSchedule) -> list[str]:
             f"together fall into {_parts(union)}, which never come nearer to each other than "
             f"{_nearest_pass(schedule, union):.3g}; widen the radius"
         ]
-    if schedule.window == 1:
+    if isinstance(schedule, static):
         return [f"the graph falls into {_parts(union)}; add edges between them"]
     return [
         f"the union of the graphs of rounds 0 to {schedule.window - 1} falls into {_parts(union)}; "

@@ -159,6 +159,23 @@ def parts(W: Matrix) -> list[str]:
     ]
 
 
+def disagreement(W: Matrix) -> list[str]:
+    """Why agents that mix with weights that never change would not agree.
+
+    Their distance to the mean shrinks in every round exactly where the largest singular value of
+    W - 1 1^T / n is below one.
+    """
+    n = square(W).shape[0]
+    largest = float(np.linalg.norm(square(W).toarray() - 1 / n, 2))
+    if largest < 1 - TOLERANCE:
+        return []
+    return [
+        f"with these weights agents do not come nearer to each other: W - 1 1^T / n has the "
+        f"singular value {largest:.6g}, expected less than one; lazy weights, (I + W) / 2, mend "
+        "eigenvalues of -1, others need weights that are not negative"
+    ]
+
+
 def _assumption_2(W: sparse.csr_array, graph: nx.Graph, apart: bool) -> list[str]:
     letters = {"(a), no weight without an edge": _outside(W, graph), "(b), W = W^T": _mirror(W)}
     if not letters["(b), W = W^T"]:  # (c) and (d) speak of the eigenvalues of a symmetric matrix

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..errors import ConfigurationError
+from ..measure import RESERVED
 from .modules import Buffers, Layout
 from .randomness import EVALUATION, preserved, seed_from, seed_generators
 from .samples import Data, Samples, Streamed, length, pick
@@ -48,6 +51,7 @@ class Judge:
         self._module = copy.deepcopy(module).eval()
         self._buffers = buffers.sharing(self._module) if buffers is not None else None
         self._tests = self._held_out()
+        self._alters = False  # whether the module writes into what it is given
 
     def module(self, theta: Tensor, row: int) -> nn.Module:
         """A module of its own with the parameters ``theta`` (P,) and the buffers of ``row``."""
@@ -79,7 +83,20 @@ class Judge:
                 self._point(theta[row], row)
                 with preserved(self._samples.device):
                     self._seed_for(self._agents[row])
+                    self._alters |= self._writes_into(batches[:1])
                     self._measure(batches[:1])
+        self._point(theta[0], 0)
+        with preserved(self._samples.device):
+            require_measures(self._task.judge(self._module, self._agents[0]), self._task.measures)
+
+    def _writes_into(self, batches: Sequence[tuple[int, Any]]) -> bool:
+        """Whether the module changes its input, of which all evaluations get the same."""
+        for _, (inputs, _) in batches:
+            own = copy.deepcopy(inputs)
+            before = [t._version for t in _tensors(own)]
+            self._module(own)
+            return before != [t._version for t in _tensors(own)]
+        return False
 
     @torch.no_grad()
     def snapshot(self, theta: Tensor) -> dict[str, Tensor]:
@@ -95,9 +112,9 @@ class Judge:
         with preserved(self._samples.device):
             self._seed_for(self._agents[row])
             measured = self._measure(self._tests[row])
-            measured |= self._task.judge(self._module, self._agents[row])
             own = self._measure(self._training_batches(row))
-        return measured | {f"train_{name}": value for name, value in own.items()}
+            judged = self._task.judge(self._module, self._agents[row])
+        return {**measured, **judged, **{f"train_{name}": value for name, value in own.items()}}
 
     def _training_batches(self, row: int) -> Iterator[tuple[int, Any]]:
         """Samples of the agent's own, spread evenly over its data; a stream keeps none."""
@@ -113,7 +130,7 @@ class Judge:
         seen = 0
         measures = {"loss": self._task.loss, **self._task.measures}
         for count, (inputs, targets) in batches:
-            outputs = self._module(inputs)
+            outputs = self._module(copy.deepcopy(inputs) if self._alters else inputs)
             for name, measure in measures.items():
                 value = measure(outputs, targets).double().mean().item()
                 sums[name] = sums.get(name, 0.0) + value * count
@@ -142,3 +159,39 @@ class Judge:
 
     def _seed_for(self, *key: int) -> None:
         seed_generators(self._samples.device, seed_from(self._seed, EVALUATION, *key))
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """All tensors in a batch's inputs."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from (t for part in value.values() for t in _tensors(part))
+    elif isinstance(value, list | tuple):
+        yield from (t for part in value for t in _tensors(part))
+
+
+def require_measures(judged: Any, measures: Mapping[str, Any]) -> None:
+    """What `Task.evaluate` gives must be numbers under names of their own.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    if not isinstance(judged, Mapping):
+        raise ConfigurationError([f"evaluate gave {judged!r}, expected a dict of name -> number"])
+    found = [
+        f"evaluate gave {value!r} as {name!r}, expected a number under a name"
+        for name, value in judged.items()
+        if not isinstance(name, str) or not _is_number(value)
+    ]
+    found += [
+        f"evaluate gives {name!r}, which is measured already; choose another name"
+        for name in judged
+        if name in RESERVED or name in measures
+    ]
+    if found:
+        raise ConfigurationError(found)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real | np.number) or (isinstance(value, Tensor) and not value.dim())

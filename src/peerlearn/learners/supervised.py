@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..errors import ConfigurationError
 from ..learner import Learner
 from .evaluation import Judge
 from .gradients import LoopGradient, Loss, VmapGradient, Way, choose
@@ -48,7 +49,9 @@ class SupervisedLearner(Learner):
         self._parts = task.parts
         self.turns = len(task.parts.sizes) if task.parts and task.parts.in_turn else 1
         models = task.models(seed)
-        self._module = copy.deepcopy(models[0]).to(device, dtype).train()
+        self._module = copy.deepcopy(models[0]).to(device, dtype)
+        if not self._module.training:  # single layers may stay as they were set
+            self._module.train()
         self.layout = Layout(self._module)
         self._initial = self._first_networks(models).to(device, dtype)
         rates = self.layout.rates(task.rates)
@@ -372,7 +375,7 @@ def _explained(what: str) -> Iterator[None]:
     """What torch says of a model that does not fit the data, with what to do about it."""
     try:
         yield
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, ConfigurationError):
         raise
     except Exception as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)

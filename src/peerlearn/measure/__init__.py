@@ -2,5 +2,6 @@
 
 from .clock import Clock
 from .consensus import consensus_error, consensus_error_normalized
+from .names import RESERVED
 
-__all__ = ["Clock", "consensus_error", "consensus_error_normalized"]
+__all__ = ["RESERVED", "Clock", "consensus_error", "consensus_error_normalized"]

@@ -39,7 +39,7 @@ Groups = dict[str, list[Record]]
 
 def draw(records: Sequence[Record]) -> list[Drawing]:
     """Every figure for which there are numbers."""
-    groups, measure = grouped(records), main_measure(records)
+    groups, measure = _steady(grouped(records)), main_measure(records)
     suffered = measure in SUFFERED
     main = f"{RECENT}{measure}" if suffered else measure  # a mean since the start moves too late
     others = {
@@ -62,6 +62,27 @@ def draw(records: Sequence[Record]) -> list[Drawing]:
         ]
 
 
+def _steady(groups: Groups) -> Groups:
+    """Of each algorithm the runs that did not diverge, if there are such."""
+    kept = {label: [r for r in runs if r.diverged is None] for label, runs in groups.items()}
+    return {label: kept[label] or runs for label, runs in groups.items()}
+
+
+def _in_view(curves: dict[str, Curve], groups: Groups) -> dict[str, Curve]:
+    """Of those that diverged what lies near the others, of which else nothing would be seen."""
+    lost = {label for label, runs in groups.items() if runs[0].diverged is not None}
+    steady = [c for label, c in curves.items() if label not in lost and c.rounds.size]
+    if not lost or not steady:
+        return curves
+    low, high = min(c.low.min() for c in steady), max(c.high.max() for c in steady)
+    least, most = low - (high - low), high + (high - low)
+    near = {label: (least <= c.low) & (c.high <= most) for label, c in curves.items()}
+    return {
+        label: Curve(*(values[near[label]] for values in c)) if label in lost else c
+        for label, c in curves.items()
+    }
+
+
 def _graphs(groups: Groups, measure: str) -> Iterator[Drawing]:
     """Each graph once, as the first algorithm that talks over it left its agents."""
     drawn: set[str] = set()
@@ -75,6 +96,7 @@ def _graphs(groups: Groups, measure: str) -> Iterator[Drawing]:
 
 def _over_rounds(groups: Groups, name: str, measure: str) -> Iterator[Drawing]:
     curves = {label: curve(records, measure) for label, records in groups.items()}
+    curves = _in_view(curves, groups)
     log = _is_wide(measure, np.concatenate([c.mean for c in curves.values()]))
     if log:
         curves = {label: _for_log(measure, c) for label, c in curves.items()}
@@ -106,8 +128,9 @@ def _over_steps(groups: Groups, name: str, measure: str) -> Iterator[Drawing]:
     figure, axes = _axes(words(ENVIRONMENT_STEPS), measure)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     handles = {}
+    curves = _in_view({n: curve(records, measure) for n, records in groups.items()}, groups)
     for number, (label, records) in enumerate(groups.items()):
-        c = curve(records, measure)
+        c = curves[label]
         steps = _mean_at(c.rounds, curve(records, ENVIRONMENT_STEPS))
         if steps.any():
             handles[label] = line_and_band(axes, number, steps, c)
@@ -122,8 +145,9 @@ def _over_bytes(groups: Groups, name: str, measure: str, paid_in: str) -> Iterat
     figure, axes = _axes(TRAFFIC[paid_in], measure)
     handles: dict[str, Artist] = {}
     apart = []
+    curves = _in_view({n: curve(records, measure) for n, records in groups.items()}, groups)
     for number, (label, records) in enumerate(groups.items()):
-        c = curve(records, measure)
+        c = curves[label]
         paid = _mean_at(c.rounds, curve(records, paid_in))
         if len(set(paid[paid > 0])) > 1:
             sent = paid > 0

@@ -7,17 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from ..measure import RESERVED
 from ..record import Record
 
 ENVIRONMENT_STEPS = "environment_steps"  # played so far, where agents learn by acting
-BOOKKEEPING = frozenset(
-    f"{what}_{way}" for what in ("messages", "bytes") for way in ("sent", "received")
-) | {
-    "consensus_error", "consensus_error_normalized", "gradient_evaluations", "predictions",
-    "cumulative_loss", "cumulative_error", ENVIRONMENT_STEPS,
-}  # fmt: skip
+BOOKKEEPING = (RESERVED - {"loss"}) | {ENVIRONMENT_STEPS}
 MAIN = ("accuracy", "train_accuracy", "team_reward", "wall_iou")  # before the task's others
-FALLING = ("loss", "error", "cost", "regret", "distance", "mse", "perplexity", "first_capture")
+FALLING = (
+    "loss", "error", "cost", "regret", "distance", "mse", "mae", "nll", "bce", "brier", "entropy",
+    "divergence", "fid", "miss", "perplexity", "first_capture",
+)  # fmt: skip
 # of what agents predict on a stream before they learn it: share -> the sum it is taken of
 SUFFERED = {"error_rate": "cumulative_error", "loss_per_prediction": "cumulative_loss"}
 RECENT = "recent_"  # the same of the predictions since the evaluation before
@@ -39,6 +38,7 @@ def leading(measures: Iterable[str]) -> str:
     given = list(measures)
     names = [n for n in given if n not in BOOKKEEPING]
     own = [n for n in names if not n.startswith("train_")] or names
+    own = [n for n in own if n != "loss"] or own
     known = [n for n in own if n in MAIN]
     suffered = [share for share, total in SUFFERED.items() if total in given]
     return next(iter(known or own or suffered), "loss")

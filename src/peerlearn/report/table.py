@@ -53,6 +53,8 @@ class Number(NamedTuple):
 class Row:
     """The last numbers of one algorithm; None where nothing finite was measured.
 
+    What networks are worth is that of runs that did not diverge.
+
     Attributes:
         label: the name of the algorithm in this experiment.
         measure: the main measure: the accuracy, or what the task measures instead.
@@ -256,26 +258,28 @@ def over_seeds(values: Iterable[float]) -> Number | None:
 
 def _row(label: str, records: list[Record], measure: str, others: Sequence[str]) -> Row:
     best, worst = (np.max, np.min) if rises(measure) else (np.min, np.max)
-    each = [] if is_team(measure) else records  # of a team's measure no agent has its own value
+    lasting = [r for r in records if r.diverged is None]  # the others' last numbers say nothing
+    several = [r for r in lasting if last(r, measure).size > 1 or r.start["agents"] == 1]
+    each = [] if is_team(measure) else several  # of a team's measure no agent has its own value
     coordinator = [c for c in map(coordinator_bytes, records) if c is not None]
     return Row(
         label=label,
         seeds=tuple(r.seed for r in records),
         measure=measure,
-        mean=_over_agents(records, measure),
+        mean=_over_agents(lasting, measure),
         best=_over_agents(each, measure, best),
         worst=_over_agents(each, measure, worst),
         variance=_over_agents(each, measure, np.var),
-        others={name: _over_agents(records, name) for name in others},
-        cumulative_loss=_over_agents(records, TEAM_LOSS),
-        wrong=over_seeds(map(error_rate, records)),
-        consensus_error=_over_agents(records, "consensus_error"),
+        others={name: _over_agents(lasting, name) for name in others},
+        cumulative_loss=_over_agents(lasting, TEAM_LOSS),
+        wrong=over_seeds(map(error_rate, lasting)),
+        consensus_error=_over_agents(lasting, "consensus_error"),
         bytes_sent=_over_agents(records, "bytes_sent"),
         communication=_over_agents(records, COMMUNICATION),
         coordinator_sent=over_seeds(sent for sent, _ in coordinator),
         coordinator_received=over_seeds(received for _, received in coordinator),
         gradient_evaluations=_over_agents(records, "gradient_evaluations"),
-        generalization_gap=over_seeds(generalization_gap(r, measure) for r in records),
+        generalization_gap=over_seeds(generalization_gap(r, measure) for r in lasting),
         gradient_seconds=_seconds(records, "gradient"),
         exchange_seconds=_seconds(records, "exchange"),
         evaluation_seconds=_seconds(records, "evaluation"),

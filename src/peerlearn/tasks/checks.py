@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import nearest
 from ..learners.samples import Deferred, length
+from ..measure import RESERVED
 
 if TYPE_CHECKING:
     from .supervised import Task
@@ -41,7 +42,11 @@ def function_problems(task: Task) -> list[str]:
     optional = {"transform": task.transform, "evaluate": task.evaluate}
     given = {"loss": task.loss, **{n: f for n, f in optional.items() if f is not None}}
     given |= {f"the measure {n!r}": f for n, f in task.measures.items()}
-    return [f"{n} is {f!r}, expected a function" for n, f in given.items() if not callable(f)]
+    return [
+        f"the measure {name!r} has the name of what is measured of every run; choose another one"
+        for name in task.measures
+        if name in RESERVED or str(name).startswith("train_")
+    ] + [f"{n} is {f!r}, expected a function" for n, f in given.items() if not callable(f)]
 
 
 def kind_problems(task: Task) -> list[str]:
@@ -100,6 +105,11 @@ def size_problems(task: Task) -> list[str]:
         if isinstance(d, tuple) and len(d[0]) != len(d[1])
     ]
     tests = task.tests()
+    found += [
+        f"a test set has {len(t[0])} inputs and {len(t[1])} targets; give as many of both"
+        for t in tests
+        if isinstance(t, tuple) and len(t[0]) != len(t[1])
+    ]
     without = [a for a, t in enumerate(tests) if t is None]
     if len(tests) > 1 and without:
         found.append(
@@ -180,12 +190,24 @@ def _unlike(models: Sequence[nn.Module]) -> list[str]:
                 f"the model of agent {agent} differs from agent 0's in {sorted(names)[0]!r}; "
                 "all agents need the same parameters and buffers, only the values may differ"
             )
+        elif (layer := _unlike_layer(models[agent], models[0])) is not None:
+            found.append(
+                f"the model of agent {agent} differs from agent 0's in {layer!r}; all agents need "
+                "the same layers, only the values of their parameters may differ"
+            )
         elif (name := _unequal_frozen(models[agent], models[0])) is not None:
             found.append(
                 f"the frozen {name!r} of agent {agent}'s model has other values than agent "
                 "0's; what is not trained must be the same for all agents"
             )
     return found
+
+
+def _unlike_layer(model: nn.Module, first: nn.Module) -> str | None:
+    """The name of a layer of another kind, or with other settings, than in the first model."""
+    kinds = [{n: (type(m), m.extra_repr()) for n, m in x.named_modules()} for x in (model, first)]
+    names = [n for n in {**kinds[0], **kinds[1]} if kinds[0].get(n) != kinds[1].get(n)]
+    return names[0] if names else None
 
 
 def _unequal_frozen(model: nn.Module, first: nn.Module) -> str | None:

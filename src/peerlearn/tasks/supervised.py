@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -216,7 +217,9 @@ class Task(BaseTask):
 
     def judge(self, module: nn.Module, agent: int) -> Mapping[str, float]:
         """Further measures of an agent's network, in evaluation mode."""
-        return {} if self.evaluate is None else self.evaluate(module)
+        if self.evaluate is None:
+            return {}
+        return self.evaluate(copy.deepcopy(module))  # which it may change as it likes
 
     def snapshot(self, module: nn.Module) -> dict[str, Tensor]:
         """What is kept of a network at every evaluation, to be drawn: small, on the CPU."""
