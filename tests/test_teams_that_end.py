@@ -11,7 +11,7 @@ from processes import finish, start
 
 import peerlearn as pl
 from peerlearn.checkpoint import FILE_NAME as CHECKPOINT
-from peerlearn.checks import LONGEST_TIMEOUT_S, timeout_problems
+from peerlearn.team import LONGEST_TIMEOUT_S, timeout_problems
 
 pytestmark = pytest.mark.timeout(120)
 

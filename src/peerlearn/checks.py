@@ -19,8 +19,6 @@ from .schedules import Schedule, at
 from .tasks import BaseTask
 from .team import Team
 
-LONGEST_TIMEOUT_S = 1_000_000  # no thread can wait for some thousand times that
-
 SEEDS = 2**32  # generators are seeded with 32 bits of it
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 OF_COMPLETE = (graphs.weights.WEIGHTS["uniform"], graphs.weights.WEIGHTS["lazy_uniform"])
@@ -87,14 +85,6 @@ def rate_problems(algorithm: Algorithm, rounds: int, dtype: torch.dtype) -> list
             if value < 0
         ][:1]
     return found
-
-
-def timeout_problems(timeout_s: Any) -> list[str]:
-    number = isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool)
-    if number and 0 < timeout_s <= LONGEST_TIMEOUT_S:
-        return []
-    most = f"at most {LONGEST_TIMEOUT_S:,}"
-    return [f"timeout_s is {timeout_s!r}, expected a positive number of seconds, {most}"]
 
 
 def _whole(value: Any, least: int) -> bool:

@@ -30,7 +30,6 @@ from .checks import (
     seed_problems,
     stream_problems,
     team_problems,
-    timeout_problems,
 )  # fmt: skip
 from .describe import describe_graph, digest, fingerprint_of, plain, settings_of, versions
 from .engines import ENGINES
@@ -40,7 +39,7 @@ from .learner import Learner
 from .links import Traffic
 from .measure import Clock
 from .tasks import BaseTask
-from .team import Alone, Team
+from .team import Alone, Team, timeout_problems
 
 COMPARED = 16  # rounds whose graphs the processes of a team compare before they train
 

@@ -19,6 +19,8 @@ from torch import Tensor
 Prepared = TypeVar("Prepared")
 Raised = TypeVar("Raised", bound=BaseException)
 
+LONGEST_TIMEOUT_S = 1_000_000  # no thread can wait for some thousand times that
+
 
 class Team(ABC):
     """The processes of one run. All of them make the same calls in the same order.
@@ -153,3 +155,12 @@ def first_fault(faults: Tensor) -> tuple[int, list[int]] | None:
         return None
     first = int(found.min())
     return first, torch.nonzero(faults == first)[:, 0].tolist()
+
+
+def timeout_problems(timeout_s: Any) -> list[str]:
+    """Why nobody can wait so long for a silent process."""
+    number = isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool)
+    if number and 0 < timeout_s <= LONGEST_TIMEOUT_S:
+        return []
+    most = f"at most {LONGEST_TIMEOUT_S:,}"
+    return [f"timeout_s is {timeout_s!r}, expected a positive number of seconds, {most}"]

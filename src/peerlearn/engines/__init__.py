@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import ConfigurationError
-from ..team import Alone, Team
+from ..team import Alone, Team, timeout_problems
 from .processes import ProcessesEngine
 from .stacked import StackedEngine
 
@@ -35,7 +35,6 @@ def join(engine: str, timeout_s: float) -> Team:
     """
     if engine != "processes":
         return Alone()
-    from ..checks import timeout_problems
     from .process_team import ProcessTeam
 
     if problems := timeout_problems(timeout_s):
