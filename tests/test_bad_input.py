@@ -29,7 +29,7 @@ def problems(task=None, algorithm=None, graph=None, **options):
     """The sentences that `train` refuses with."""
     task = task or pl.Task(model=network, loss=Untouched(), data=[samples(3)] * 4)
     with pytest.raises(ConfigurationError) as caught:
-        pl.train(task, algorithm or pl.DSGD(), graph or graphs.cycle(4),
+        pl.train(task, algorithm or pl.DSGD(), graphs.cycle(4) if graph is None else graph,
                  **{"rounds": 2, "device": "cpu", **options})  # fmt: skip
     assert isinstance(caught.value, ValueError)
     assert str(caught.value) == "\n".join(caught.value.problems)
@@ -71,6 +71,34 @@ def test_a_test_set_with_fewer_targets():
     told(
         problems(classification(test=(inputs[:3], targets))), "test set has 3 inputs and 6 targets"
     )
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (lambda: nn.LazyLinear(3), "parameters without a shape yet; call it once on a batch"),
+        (lambda: network().to("meta"), "on the device 'meta', without values"),
+    ],
+)
+def test_networks_without_values(model, words):
+    told(problems(classification(model=model)), words)
+
+
+def test_a_dataset_of_three_tensors():
+    inputs, targets = samples(6)
+    three = torch.utils.data.TensorDataset(inputs, targets, targets)
+    told(
+        problems(classification(data=[three] * 4)), "dataset of agent 0 has 3 tensors, expected two"
+    )
+
+
+def test_a_matrix_is_no_graph():
+    told(problems(graph=np.ones((4, 4))), "graph is of type ndarray", "from_numpy_array")
+
+
+@pytest.mark.parametrize("name", ["callback", "on_round"])
+def test_what_is_called_must_be_a_function(name):
+    told(problems(**{name: 3}), f"{name} is 3, expected a function")
 
 
 def test_networks_of_other_layers():

@@ -40,6 +40,17 @@ def require_kinds(task: Any, algorithm: Any) -> None:
         raise ConfigurationError(found)
 
 
+def require_functions(**given: Any) -> None:
+    """What is called while training goes on."""
+    found = [
+        f"{name} is {value!r}, expected a function"
+        for name, value in given.items()
+        if value is not None and not callable(value)
+    ]
+    if found:
+        raise ConfigurationError(found)
+
+
 def number_problems(
     rounds: int, evaluate_every: int | None, checkpoint_every: int | None
 ) -> list[str]:
@@ -130,6 +141,11 @@ def graph_problems(
         if algorithm.communicates:
             return [f"{algorithm.name} talks to neighbors; give a graph, such as graphs.cycle"]
         return []
+    if not isinstance(graph, nx.Graph | GraphSchedule):
+        return [
+            f"graph is of type {type(graph).__name__}, expected a networkx graph or a schedule, as "
+            "graphs.cycle(4); networkx.from_numpy_array makes one of a matrix"
+        ]
     try:
         schedule = graphs.as_schedule(graph)
     except ValueError as error:

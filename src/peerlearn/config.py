@@ -33,6 +33,7 @@ from .graphs.topologies import SIZED
 from .setup import prepare
 from .tables import STRICT, Problem, at_key, checked, join, options_model
 from .tasks import OPTIONS, TASKS, BaseTask
+from .team import LONGEST_TIMEOUT_S
 
 FOLDER_NAME = r"^\w[\w .,=+-]*$"
 NAME_WORDS = "a name for a folder: letters, digits, spaces and _ . , = + -"
@@ -65,7 +66,10 @@ class ExperimentFile(BaseModel):
     dtype: Literal["float32", "float64"] = "float32"
     device: str = Field("auto", description="auto, cpu or cuda")
     engine: str = "stacked"
-    timeout_s: float = Field(30.0, gt=0, description="a positive number of seconds")
+    timeout_s: float = Field(
+        30.0, gt=0, le=LONGEST_TIMEOUT_S,
+        description=f"a positive number of seconds, at most {LONGEST_TIMEOUT_S:,}",
+    )  # fmt: skip
     weights: str | list[list[float]] = Field(
         "metropolis", description="the name of a rule, or a matrix as a list of rows"
     )

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from . import record as records
 from .algorithm import Algorithm
+from .checks import require_functions
 from .engines import join
 from .engines.memory import keep_freed_memory
 from .graphs import GraphSchedule
@@ -126,14 +127,19 @@ def train(
         Diverged: a loss or parameter became NaN or infinite; the last good checkpoint stays.
         Lost: another process died or fell silent; the last checkpoint stays.
     """
-    team = join(engine, timeout_s)
-    with team.taking_part():
-        setup = team.agree(lambda: prepare(
+
+    def prepared() -> Setup:
+        require_functions(callback=callback, on_round=on_round)
+        return prepare(
             task, algorithm, graph, rounds=rounds, seed=seed, weights=weights,
             evaluate_every=evaluate_every, out=out, resume=resume,
             checkpoint_every=checkpoint_every, device=device, dtype=dtype, engine=engine,
             timeout_s=timeout_s, label=label, team=team,
-        ))  # fmt: skip
+        )  # fmt: skip
+
+    team = join(engine, timeout_s)
+    with team.taking_part():
+        setup = team.agree(prepared)
         keep_freed_memory()
         if algorithm.pools_data and team.size > 1:
             return _by_one(setup, team, callback, on_round)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.utils.data import TensorDataset
 
 from ..errors import nearest
 from ..learners.samples import Deferred, length
@@ -78,6 +80,8 @@ def _kind(data: Any, what: str) -> list[str]:
         return [] if right else [f"{what} is a tuple of {', '.join(kinds) or 'nothing'}; {wanted}"]
     if isinstance(data, Deferred):
         return _deferred_problems(data, what)
+    if isinstance(data, TensorDataset) and len(data.tensors) != 2:
+        return [f"{what} has {len(data.tensors)} tensors, expected two: inputs and targets"]
     indexed = hasattr(data, "__getitem__") and hasattr(data, "__len__")
     if isinstance(data, Tensor | str | dict) or not indexed:
         return [f"{what} is a {type(data).__name__}; {wanted} with a length"]
@@ -168,6 +172,10 @@ def model_problems(task: Task) -> list[str]:
     strange = [m for m in models if not isinstance(m, nn.Module)]
     if strange:
         return [f"model gave a {type(strange[0]).__name__}, expected a torch.nn.Module"]
+    if any(is_lazy(p) for m in models for p in m.parameters()):
+        return ["the model has parameters without a shape yet; call it once on a batch"]
+    if any(p.is_meta for m in models for p in m.parameters()):
+        return ["the model is on the device 'meta', without values; make it on the CPU"]
     if len(models) not in (1, task.agents):
         return [f"got {len(models)} models for {task.agents} agents; give one, or one each"]
     found = _unlike(models)
