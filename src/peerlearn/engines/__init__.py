@@ -26,6 +26,9 @@ __all__ = [
 ]
 
 
+TIMEOUT_S = 30.0  # where there is no other that can be used
+
+
 def join(engine: str, timeout_s: float) -> Team:
     """The team that carries out a run on an engine; this process becomes one of it.
 
@@ -37,9 +40,10 @@ def join(engine: str, timeout_s: float) -> Team:
         return Alone()
     from .process_team import ProcessTeam
 
-    if problems := timeout_problems(timeout_s):
+    problems = timeout_problems(timeout_s)
+    if problems and not several():
         raise ConfigurationError(problems)
-    return ProcessTeam.join(timeout_s)
+    return ProcessTeam.join(TIMEOUT_S if problems else timeout_s)  # the checks will tell them all
 
 
 def launched() -> bool:
@@ -53,7 +57,7 @@ def several() -> bool:
 
 
 @contextmanager
-def shared_mistakes(limit_s: float = 30.0) -> Iterator[None]:
+def shared_mistakes() -> Iterator[None]:
     """Whatever one process finds wrong before the team has met, all of them are told.
 
     Else a process would leave without a word, as only the first one of a machine tells people.
@@ -67,7 +71,7 @@ def shared_mistakes(limit_s: float = 30.0) -> Iterator[None]:
             def fail() -> Any:
                 raise mistake
 
-            join("processes", limit_s).agree(fail)
+            join("processes", TIMEOUT_S).agree(fail)
         raise
 
 

@@ -47,9 +47,8 @@ class Questions:
         Raises:
             RuntimeError: the store fails, or has not answered in time, now or before.
         """
-        answers: Answers = (
-            SimpleQueue()
-        )  # of its own: whoever stops waiting leaves no answer behind
+        # a queue of its own: whoever stops waiting leaves no answer behind
+        answers: Answers = SimpleQueue()
         if not self._silent:
             self._asked.put((question, answers))
             with suppress(Empty):
