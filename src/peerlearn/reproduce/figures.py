@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from ..report.measures import is_share
 from ..report.style import Drawing, color, percent, save, styled
 from ..report.table import words
 from .base import diverged, lasting
+
+CHARACTERS_PER_INCH = 13  # of a caption
 
 Panels = Mapping[str, Mapping[str, Sequence[Record]]]
 
@@ -55,11 +58,16 @@ def _make_logarithmic(place: Axes) -> None:
     place.yaxis.set_minor_locator(NullLocator())
 
 
+def _wrapped(caption: str, figure: Figure) -> str:
+    """In as many lines as the figure's width asks for."""
+    return textwrap.fill(caption, int(CHARACTERS_PER_INCH * figure.get_figwidth()))
+
+
 def explain(figure: Figure, handles: Mapping[str, Artist], title: str, caption: str) -> None:
     """The title above the axes, the legend and how to read it below."""
     figure.suptitle(title, fontsize=11)
     figure.legend(
-        list(handles.values()), list(handles), title=caption, title_fontsize=8.5,
+        list(handles.values()), list(handles), title=_wrapped(caption, figure), title_fontsize=8.5,
         loc="outside lower center", ncols=4, handlelength=2.6,
     )  # fmt: skip
 
