@@ -63,7 +63,11 @@ def test_a_disconnected_graph():
 )
 def test_weights_with_which_nobody_comes_nearer(own, value):
     """Their rows and columns sum to one; one of them blows differences up, one turns them over."""
-    told(problems(weights=np.array(own, float)), "do not come nearer", f"singular value {value},")
+    told(
+        problems(weights=np.array(own, float)),
+        "do not come nearer",
+        f"eigenvalue of modulus {value},",
+    )
 
 
 def test_a_test_set_with_fewer_targets():

@@ -93,7 +93,7 @@ def rate_problems(algorithm: Algorithm, rounds: int, dtype: torch.dtype) -> list
             f"{algorithm.name}: {name} is {value:.3g} in round {round}, expected a number that is "
             "not negative; let it fall more slowly, or begin with less"
             for round, value in values.items()
-            if value < 0
+            if isinstance(rate, Schedule) and value < 0  # a plain number the method has looked at
         ][:1]
     return found
 

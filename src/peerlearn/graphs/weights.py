@@ -162,17 +162,17 @@ def parts(W: Matrix) -> list[str]:
 def disagreement(W: Matrix) -> list[str]:
     """Why agents that mix with weights that never change would not agree.
 
-    Their distance to the mean shrinks in every round exactly where the largest singular value of
-    W - 1 1^T / n is below one.
+    Their distance to the mean vanishes exactly where all eigenvalues of W - 1 1^T / n have a
+    modulus below one.
     """
     n = square(W).shape[0]
-    largest = float(np.linalg.norm(square(W).toarray() - 1 / n, 2))
+    largest = float(abs(np.linalg.eigvals(square(W).toarray() - 1 / n)).max())
     if largest < 1 - TOLERANCE:
         return []
     return [
-        f"with these weights agents do not come nearer to each other: W - 1 1^T / n has the "
-        f"singular value {largest:.6g}, expected less than one; lazy weights, (I + W) / 2, mend "
-        "eigenvalues of -1, others need weights that are not negative"
+        "with these weights agents do not come nearer to each other: W - 1 1^T / n has an "
+        f"eigenvalue of modulus {largest:.6g}, expected less than one; lazy weights, (I + W) / 2, "
+        "mend eigenvalues of -1, others need weights that are not negative"
     ]
 
 

@@ -194,4 +194,8 @@ def require_measures(judged: Any, measures: Mapping[str, Any]) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real | np.number) or (isinstance(value, Tensor) and not value.dim())
+    if isinstance(value, Tensor):
+        return value.numel() == 1
+    return isinstance(value, Real | np.number | np.bool_) or (
+        isinstance(value, np.ndarray) and value.ndim == 0
+    )

@@ -14,8 +14,8 @@ ENVIRONMENT_STEPS = "environment_steps"  # played so far, where agents learn by 
 BOOKKEEPING = (RESERVED - {"loss"}) | {ENVIRONMENT_STEPS}
 MAIN = ("accuracy", "train_accuracy", "team_reward", "wall_iou")  # before the task's others
 FALLING = (
-    "loss", "error", "cost", "regret", "distance", "mse", "mae", "nll", "bce", "brier", "entropy",
-    "divergence", "fid", "miss", "perplexity", "first_capture",
+    "loss", "error", "cost", "regret", "distance", "mse", "mae", "nll", "bce", "brier",
+    "cross_entropy", "divergence", "miss_rate", "perplexity", "first_capture",
 )  # fmt: skip
 # of what agents predict on a stream before they learn it: share -> the sum it is taken of
 SUFFERED = {"error_rate": "cumulative_error", "loss_per_prediction": "cumulative_loss"}
