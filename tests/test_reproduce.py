@@ -198,14 +198,14 @@ def test_workers_end_with_whoever_started_them(number: int, tmp_path: Path) -> N
     )  # fmt: skip
     try:
         wait_for(lambda: list(tmp_path.rglob("checkpoint.safetensors")))
-        assert len(group(parent.pid)) > 1
+        assert len(workers(parent.pid)) == 2
         parent.send_signal(number)
         _, said = parent.communicate(timeout=60)
         if number == signal.SIGTERM:
-            assert group(parent.pid) == []
+            assert workers(parent.pid) == []
             assert said == "stopped; the same command goes on where it was\n"
         assert parent.returncode == (130 if number == signal.SIGTERM else -number)
-        wait_for(lambda: not group(parent.pid))
+        wait_for(lambda: not workers(parent.pid))
         events = [record.read(file.parent).events for file in tmp_path.rglob("record.jsonl")]
         assert "interrupted" in [of_run[-1].get("cause") for of_run in events if of_run]
     finally:
@@ -213,15 +213,14 @@ def test_workers_end_with_whoever_started_them(number: int, tmp_path: Path) -> N
             os.killpg(parent.pid, signal.SIGKILL)
 
 
-def group(leader: int) -> list[int]:
-    """The processes of a group that have not ended."""
+def workers(group: int) -> list[int]:
+    """The workers of a process group that have not ended (one that has, has no command line)."""
     found = []
-    for entry in Path("/proc").glob("[0-9]*/stat"):
+    for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            pid, _, rest = entry.read_text().partition(" ")
-            state, _, of = rest.rpartition(")")[2].split()[:3]
-            if int(of) == leader and state != "Z":
-                found.append(int(pid))
+            of = (entry / "stat").read_text().rpartition(")")[2].split()[2]
+            if int(of) == group and b"--multiprocessing-fork" in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
     return found
 
 

@@ -104,7 +104,7 @@ def _carry_out(name: str, short: bool, folder: Path, count: int, jobs: int) -> I
     threads = max(1, (os.cpu_count() or 1) // jobs)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, spawn, _prepare_worker, (threads, os.getpid())) as pool:
-        waiting = {pool.submit(_run_one, name, short, folder, n): n for n in range(count)}
+        waiting = {pool.submit(_work, name, short, folder, n): n for n in range(count)}
         try:
             with _handing_on():
                 for future in as_completed(waiting):
@@ -134,13 +134,16 @@ def _handing_on() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-_at_work = threading.Lock()  # held while a run is under way in this process
+_at_work = threading.Lock()  # held while a run is under way in this worker
+_asked = threading.Event()  # to stop: this worker begins nothing new
 
 
 def _prepare_worker(threads: int, parent: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a run in progress has its own handlers
+        signal.signal(number, lambda *_: _asked.set())
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
@@ -148,19 +151,30 @@ def _end_with(parent: int) -> None:
     """A worker whose parent was killed writes its checkpoint and ends, or else it would go on."""
     while os.getppid() == parent:
         time.sleep(0.5)
-    if _at_work.locked():
-        os.kill(os.getpid(), signal.SIGTERM)
+    _asked.set()
+    os.kill(os.getpid(), signal.SIGTERM)
     _at_work.acquire()
     os._exit(1)
 
 
+def _work(name: str, short: bool, folder: Path, number: int) -> None:
+    """`_run_one` in a worker.
+
+    A worker may have been given its next run already when it is asked to stop. And it must not
+    die of being asked: the pool would then end its other workers, before their checkpoints.
+    """
+    with _at_work:
+        if _asked.is_set():
+            raise KeyboardInterrupt
+        try:
+            _run_one(name, short, folder, number)
+        except KeyboardInterrupt:
+            _asked.set()
+            raise
+
+
 def _run_one(name: str, short: bool, folder: Path, number: int) -> None:
     """One run of the plan; a finished one stays, a stopped one goes on."""
-    with _at_work:
-        _carry_on(name, short, folder, number)
-
-
-def _carry_on(name: str, short: bool, folder: Path, number: int) -> None:
     from ..training import train
 
     planned = _plan(name, short)[number]
