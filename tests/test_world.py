@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
-from peerlearn.mapping.floor_plan import floor_plan
+from peerlearn.mapping import Lidar, floor_plan, ground_of_world, through
 from peerlearn.mapping.world import World, from_image, from_ros
 
 GREYS = np.array([[0, 100, 255], [200, 205, 254]], np.uint8)
@@ -226,6 +227,12 @@ def test_a_map_of_ros(tmp_path):
     # 205 is what map_saver writes for unknown cells: (255 - 205) / 255 = 0.1961
     assert world.walls.tolist() == [[1, 1, 0], [1, 1, 0]]
     assert (world.metres_per_pixel, world.name) == (0.05, "map")
+    assert world.extent == pytest.approx((-1.0, -0.85, -2.0, -1.9))
+    assert world.is_wall([[-0.999, -1.901], [-0.851, -1.901], [-0.849, -1.901]]).tolist() == [
+        1,
+        0,
+        1,
+    ]
     assert from_ros(ros(tmp_path, negate=1)).walls.tolist() == [[0, 1, 1], [1, 1, 1]]
     with pytest.warns(UserWarning, match=r"% of .*map.yaml has the value 205, .*free_thresh=0.7"):
         known = from_ros(str(ros(tmp_path, free_thresh=0.7)))
@@ -246,6 +253,13 @@ def test_a_map_of_ros(tmp_path):
         ({"mode": "raw"}, "mode is 'raw', expected 'trinary' or 'scale'"),
         ({"free_thresh": 0}, r"map\.yaml has no free ground: no cell's occupancy is below"),
         ({"origin": "[1, 2"}, "cannot be read as yaml"),
+        ({"origin": None}, "does not say origin; expected"),
+        (
+            {"origin": "[0, 0]"},
+            r"origin is \[0, 0\], expected x, y and yaw of the lower left corner",
+        ),
+        ({"origin": "[0, .nan, 0]"}, r"origin is \[0, nan, 0\], expected x, y and yaw"),
+        ({"origin": "[0, 0, 0.5]"}, "origin has the yaw 0.5, expected 0; save the map without"),
     ],
 )
 def test_maps_of_ros_that_cannot_be(tmp_path, changes, said):
@@ -255,11 +269,33 @@ def test_maps_of_ros_that_cannot_be(tmp_path, changes, said):
 
 def test_other_files_are_no_maps_of_ros(tmp_path):
     (tmp_path / "list.yaml").write_text("- 1\n- 2\n")
-    with pytest.raises(ValueError, match="does not say image, resolution, negate, occupied_thresh"):
+    with pytest.raises(
+        ValueError, match="does not say image, resolution, origin, negate, occupied_thresh"
+    ):
         from_ros(tmp_path / "list.yaml")
     for name in ("none.yaml", saved(tmp_path, GREYS).name):
         with pytest.raises(ValueError, match="cannot be read as yaml"):
             from_ros(tmp_path / name)
+
+
+def test_where_the_origin_is_changes_nothing_but_the_places():
+    """Scans, clearances, random poses and planned loops of a map that lies elsewhere."""
+    here = floor_plan(12.0, 9.0, seed=3)
+    offset = np.array([40.0, -25.0])
+    there = replace(here, middle=tuple(offset))
+    moved = np.append(offset, 0.0)
+    poses = here.free_poses(20, np.random.default_rng(0), 0.4)
+    np.testing.assert_allclose(there.free_poses(20, np.random.default_rng(0), 0.4), poses + moved)
+    lidar = Lidar(beams=16, range_m=5.0)
+    np.testing.assert_allclose(
+        lidar.scan(there, poses + moved).ranges, lidar.scan(here, poses).ranges, atol=1e-9
+    )
+    np.testing.assert_array_equal(
+        there.clearance(poses[:, :2] + offset), here.clearance(poses[:, :2])
+    )
+    np.testing.assert_array_equal(ground_of_world(there, 0.1).wall, ground_of_world(here, 0.1).wall)
+    ends = poses[:4, :2]
+    np.testing.assert_allclose(through(there, ends + offset), through(here, ends) + offset)
 
 
 # --- floor plans --------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from .scans import Floats, Scans
-from .world import EIGHT, require_positive
+from .world import EIGHT, around, require_positive
 
 if TYPE_CHECKING:
     from .world import World
@@ -72,11 +72,11 @@ def ground_of_world(world: World, cell_m: float) -> Ground:
     Walls further than two cells from free ground cannot be seen, and are not judged.
     """
     rows, columns = shape = _shape(world.width, world.height, cell_m)
-    half = (columns * cell_m / 2, rows * cell_m / 2)
-    extent = (-half[0], half[0], -half[1], half[1])
-    wall = world.is_wall(_places(extent, shape))
+    size = (columns * cell_m, rows * cell_m)
+    # centres may lie on edges of pixels: which side is theirs must not depend on the origin
+    wall = replace(world, middle=(0.0, 0.0)).is_wall(_places(around((0.0, 0.0), *size), shape))
     near = ndimage.binary_dilation(~wall, EIGHT, iterations=2)
-    return Ground(extent, wall, near)
+    return Ground(around(world.middle, *size), wall, near)
 
 
 def ground_of_scans(scans: Scans, cell_m: float, extent: Sequence[float] | None = None) -> Ground:

@@ -82,11 +82,12 @@ def check_free(world: World, points: ArrayLike, label: str = "waypoint") -> None
     inside = np.flatnonzero(world.is_wall(places))
     if not len(inside):
         return
+    left, right, bottom, top = world.extent
     named = ", ".join(f"{i} at ({places[i, 0]:.2f}, {places[i, 1]:.2f})" for i in inside[:SHOWN])
     more = f" and {len(inside) - SHOWN} more" if len(inside) > SHOWN else ""
     raise ValueError(
-        f"inside a wall of {world.name} or outside it: {label} {named}{more}, in metres from its "
-        f"middle; expected free ground within its {world.width:.2f} m x {world.height:.2f} m: move "
+        f"inside a wall of {world.name} or outside it: {label} {named}{more}, in metres; expected "
+        f"free ground, x from {left:.2f} to {right:.2f} and y from {bottom:.2f} to {top:.2f}: move "
         "them, or check the metres per pixel and what the waypoints are multiplied by"
     )
 
@@ -101,7 +102,7 @@ def check_way(world: World, waypoints: ArrayLike, label: str = "the way") -> Non
     named = ", ".join(f"({x:.2f}, {y:.2f})" for x, y in places[entries[:SHOWN]])
     more = f" and at {len(entries) - SHOWN} more places" if len(entries) > SHOWN else ""
     raise ValueError(
-        f"{label} runs into walls of {world.name} at {named}{more}, in metres from its middle; "
+        f"{label} runs into walls of {world.name} at {named}{more}, in metres; "
         "expected a smooth curve through the waypoints that stays on free ground: set more of them "
         "there, or let ways around the walls be planned"
     )

@@ -41,7 +41,7 @@ def planning_grid(world: World, clearance_m: float) -> Grid:
     longest = max(world.width, world.height)
     cell = max(world.metres_per_pixel, CELL * clearance_m, longest / LONGEST_SIDE)
     x, y = (np.arange((cell - side) / 2, side / 2, cell) for side in (world.width, world.height))
-    places = np.stack(np.meshgrid(x, y), axis=-1)  # (rows, columns, 2)
+    places = np.stack(np.meshgrid(x, y), axis=-1) + world.middle  # (rows, columns, 2)
     clearance = world.clearance(places)
     free = clearance >= clearance_m / 2
     number = np.where(free, np.cumsum(free).reshape(free.shape) - 1, -1)

@@ -24,7 +24,7 @@ EIGHT = np.ones((3, 3), np.bool_)  # a pixel and its neighbors
 WHITE, UNKNOWN = 255, 127  # what is seen through transparent pixels
 SAVED_UNKNOWN = 205  # what ROS's map savers write
 _OTHER = {"dark": "light", "light": "dark"}
-ROS_KEYS = ("image", "resolution", "negate", "occupied_thresh", "free_thresh")
+ROS_KEYS = ("image", "resolution", "origin", "negate", "occupied_thresh", "free_thresh")
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # by Pillow
 
 
@@ -32,17 +32,19 @@ UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  #
 class World:
     """Whole pixels of wall; outside of the image, everything is wall.
 
-    The origin is the middle of the image, x points right and y up, in metres.
+    x points right and y up, in metres.
 
     Args:
         walls: (H, W) bool, row 0 at the top.
         metres_per_pixel: the side of a pixel.
         name: what errors and figures call it.
+        middle: x and y of the middle of the image, in metres.
     """
 
     walls: Cells
     metres_per_pixel: float
     name: str = "world"
+    middle: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
         require_positive("metres_per_pixel", self.metres_per_pixel)
@@ -72,7 +74,7 @@ class World:
     @property
     def extent(self) -> tuple[float, float, float, float]:
         """Left, right, bottom, top in metres, as matplotlib's ``imshow`` takes them."""
-        return (-self.width / 2, self.width / 2, -self.height / 2, self.height / 2)
+        return around(self.middle, self.width, self.height)
 
     @cached_property
     def framed(self) -> Cells:
@@ -149,7 +151,7 @@ class World:
 
     def pixels(self, points: ArrayLike) -> Floats:
         """(..., 2) metres to (..., 2) columns and rows, not rounded; (0, 0) is the top left."""
-        x, y = np.moveaxis(np.asarray(points, float), -1, 0)
+        x, y = np.moveaxis(np.asarray(points, float) - self.middle, -1, 0)
         rows, columns = self.walls.shape
         return np.stack(
             [x / self.metres_per_pixel + columns / 2, rows / 2 - y / self.metres_per_pixel], axis=-1
@@ -182,7 +184,8 @@ class World:
         u, v = np.stack([columns[chosen], rows[chosen]]) + generator.random((2, count))
         height, width = self.walls.shape
         x, y = (u - width / 2) * self.metres_per_pixel, (height / 2 - v) * self.metres_per_pixel
-        return np.stack([x, y, generator.uniform(-math.pi, math.pi, count)], axis=1)
+        headings = generator.uniform(-math.pi, math.pi, count)
+        return np.stack([x + self.middle[0], y + self.middle[1], headings], axis=1)
 
     def _cell(self, points: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Row and column within the frame."""
@@ -234,7 +237,7 @@ def from_ros(path: str | Path) -> World:
     """A world from a map of ROS's map_server: a .yaml beside its image.
 
     Cells that are not known to be free count as walls: nothing is seen or driven through them.
-    The map's origin is ignored: here the origin is always the middle of the image.
+    Places are in the map's own frame, whose origin the .yaml gives.
 
     Map savers write 205 where they know nothing, an occupancy of 0.196. A larger free_thresh makes
     that free ground, here as in ROS; a warning tells.
@@ -258,7 +261,10 @@ def from_ros(path: str | Path) -> World:
             f"{options['free_thresh']:g}; expected some that are free, as perhaps with another "
             "negate"
         )
-    return World(walls, options["resolution"], path.stem)
+    metres = options["resolution"]
+    left, bottom, _ = options["origin"]
+    middle = (left + walls.shape[1] * metres / 2, bottom + walls.shape[0] * metres / 2)
+    return World(walls, metres, path.stem, middle)
 
 
 def _ros_options(path: Path) -> dict[str, Any]:
@@ -286,6 +292,18 @@ def _ros_options(path: Path) -> dict[str, Any]:
     for key in ("free_thresh", "occupied_thresh"):
         if not _is_number(known[key]) or not 0 <= known[key] <= 1:
             raise ValueError(f"{path}: {key} is {known[key]!r}, expected a number from 0 to 1")
+    match known["origin"]:
+        case [x, y, yaw] if all(_is_number(n) and math.isfinite(n) for n in (x, y, yaw)):
+            if yaw != 0:
+                raise ValueError(
+                    f"{path}: origin has the yaw {yaw!r}, expected 0; save the map without turning "
+                    "it"
+                )
+        case other:
+            raise ValueError(
+                f"{path}: origin is {other!r}, expected x, y and yaw of the lower left corner: "
+                "three finite numbers"
+            )
     return known
 
 
@@ -316,6 +334,14 @@ def _opaque(image: Image.Image, background: int) -> Image.Image:
 
 def _first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def around(
+    middle: tuple[float, float], width: float, height: float
+) -> tuple[float, float, float, float]:
+    """Left, right, bottom, top of a rectangle."""
+    x, y = middle
+    return (x - width / 2, x + width / 2, y - height / 2, y + height / 2)
 
 
 def _is_number(value: Any) -> bool:

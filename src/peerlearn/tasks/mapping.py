@@ -138,8 +138,9 @@ def mapping(
             the building is free ground too, outside="wall" keeps agents off it.
         width_m, height_m: of the plan "rooms".
         waypoints: (k, 2) arrays in metres from the middle of the plan, x to the right and y up,
-            one per agent; or the folder of their files (.npy, .csv), also below PEERLEARN_DATA,
-            taken in the order of their names. By default the agents' loops are planned.
+            or in the frame of a ROS map, one per agent; or the folder of their files (.npy, .csv),
+            also below PEERLEARN_DATA, taken in the order of their names. By default the agents'
+            loops are planned.
         waypoints_scale: what the waypoints' x and y are multiplied by to be such metres.
         ways: from one waypoint to the next agents drive along the "spline" through them, or by
             ways around the walls that are "planned".

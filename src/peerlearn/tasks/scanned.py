@@ -125,7 +125,7 @@ def of_plan(
         ground=ground_of_world(reachable, side / cells if cell_m is None else cell_m),
         scans=[lidar.scan(world, loop) for loop in loops],
         validation=lidar.scan(world, poses),
-        source=[np.packbits(world.walls), np.array([world.metres_per_pixel])],
+        source=[np.packbits(world.walls), np.array([world.metres_per_pixel, *world.middle])],
     )
 
 
