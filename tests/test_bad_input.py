@@ -172,6 +172,13 @@ def test_uniform_weights_on_a_schedule_that_thins_out_a_complete_graph(weights):
     told(problems(graph=schedule, weights=weights), "DSGD: uniform", "complete graph in every")
 
 
+def test_a_matrix_of_weights_for_a_graph_that_changes():
+    """It would fit until the first link fails, perhaps hours later."""
+    schedule = graphs.link_failures(graphs.cycle(4), p=0.001)
+    matrix = graphs.metropolis(graphs.cycle(4))
+    told(problems(graph=schedule, weights=matrix), "DSGD: got a matrix", "expected a rule")
+
+
 def test_uniform_weights_on_a_graph_that_is_not_complete():
     told(problems(weights="uniform"), "uniform", "complete")
 

@@ -188,6 +188,8 @@ def _changing_problems(rule: graphs.Rule, schedule: GraphSchedule, needs: Needs)
     """A single round's graph may fall apart, so Assumption 2 (c) is not asked for."""
     if rule in OF_COMPLETE and not isinstance(schedule, graphs.function):
         return ["uniform weights need a complete graph in every round; use metropolis weights"]
+    if isinstance(rule, graphs.given) and not isinstance(schedule, graphs.function):
+        return ["got a matrix of weights and a graph that changes, expected a rule; use metropolis"]
     if not needs & OF_WEIGHTS or not known(schedule):
         return []
     for round in range(min(schedule.window, 10)):
