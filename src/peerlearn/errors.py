@@ -33,7 +33,7 @@ class Diverged(PeerlearnError):
         noun = "agent" if len(agents) == 1 else "agents"
         super().__init__(
             f"{method} diverged in round {round}: the {what} of {noun} {shown} is NaN or infinite; "
-            "use a smaller learning rate or clip the gradients"
+            "use a smaller learning rate, clip the gradients, or mend data that are not finite"
         )
 
 
