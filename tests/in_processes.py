@@ -225,19 +225,21 @@ def refused(last: bool) -> dict[str, tuple[Case, dict[str, Any]]]:
     cycle = pl.graphs.cycle(5)
     other = cycle.copy()
     other.add_edges_from([(0, 2)] if last else [])
+    apart = nx.empty_graph(5)  # no message is late or other, from the twentieth round on
+    apart.add_edges_from([] if last else [(0, 1)])
     weight = 0.2 if last else 0.3
 
     def own_weights(graph: nx.Graph) -> sparse.csr_array:
         laplacian = nx.laplacian_matrix(graph, nodelist=range(5))
         return sparse.csr_array(sparse.eye(5) - weight * laplacian)
 
-    def later(first: int) -> pl.graphs.GraphSchedule:
+    def later(first: int, other: nx.Graph = other) -> pl.graphs.GraphSchedule:
         return pl.graphs.function(lambda round: other if round >= first else cycle, agents=5)
 
     return {
         "weights": (Case(pl.DSGD()), {"weights": own_weights}),
         "fifth graph": (Case(pl.DSGD(), graph=partial(later, 4)), {}),
-        LATE: (Case(pl.DSGD(), graph=partial(later, 20)), {"rounds": 40}),
+        LATE: (Case(pl.DSGD(), graph=partial(later, 20, apart)), {"rounds": 40}),
         "seed": (Case(pl.DSGD()), {"seed": int(last)}),
         "edges": (Case(pl.DSGD(), graph=lambda: other), {}),
         "width": (Case(pl.DSGD(), partial(wide, 3 + last)), {}),

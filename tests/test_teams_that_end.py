@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 
@@ -107,6 +108,41 @@ def test_a_team_that_has_ended_says_so_when_it_is_asked_again():
         last = said.splitlines()[-1]
         assert last.startswith("ConfigurationError: this team has ended (")
         assert last.endswith(f"{reason}); start all processes anew")
+
+
+LATE = (
+    TRAIN
+    + """
+import networkx as nx
+own = {"more": nx.complete_graph(5), "other": nx.relabel_nodes(nx.cycle_graph(5), {1: 3, 3: 1})}
+last = int(os.environ["RANK"]) == int(os.environ["WORLD_SIZE"]) - 1
+def graph(round):
+    return own[sys.argv[1]] if last and round >= 20 else nx.cycle_graph(5)
+sent = []
+try:
+    pl.train(
+        pl.tasks.quadratic(5, 2), pl.DSGD(), pl.graphs.function(graph, agents=5), rounds=4000,
+        engine="processes", timeout_s=2.0, evaluate_every=4000, on_round=sent.append,
+    )
+except Exception as error:
+    print(sent[-1], f"{type(error).__name__}: {error}")
+"""
+)
+
+
+@pytest.mark.parametrize("size", [2, 4])
+@pytest.mark.parametrize("graph", ["more", "other"])
+def test_no_message_passes_over_graphs_that_differ(graph, size):
+    processes = start(size, "-c", LATE, graph)
+    said = finish(processes)
+    assert [p.returncode for p in processes] == [0] * size, said
+    expected = (
+        rf"ConfigurationError: in round 20 process {size - 1} \(host .*\) took another graph "
+    )
+    for words in said:
+        _, _, error = words.partition(" ")
+        assert re.match(expected + r"than process 0 \(host .*\); make the graph", error), words
+    assert said[-1].startswith("20 "), "it finished a round over another graph than its neighbors"
 
 
 SLOW = (

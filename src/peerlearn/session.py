@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import Any
-from zlib import crc32
 
 import networkx as nx
 import numpy as np
@@ -73,8 +72,7 @@ class Session:
         self._longest_s = 0.0  # of a round; known once there were one and an evaluation
         self._keeps = team.tell(setup.out is not None)
         self._saved = -1
-        self._fingerprint = lru_cache(KEPT)(lambda graph: fingerprint_of([graph]).encode())
-        self._graphs = 0  # a checksum of those of all rounds so far, to be compared
+        self._fingerprint = lru_cache(KEPT)(lambda graph: fingerprint_of([graph]))
         self._parts: list[list[int]] | None = None  # of the latest graph, where it is watched
 
     def run(self, callback: Callback | None, on_round: Callable[[int], None] | None) -> None:
@@ -119,7 +117,7 @@ class Session:
         graph = self.setup.graph_at(self.done, self.inner.positions)
         self._watch(graph)
         if graph is not None and self.team.size > 1:
-            self._graphs = crc32(self._fingerprint(graph), self._graphs)
+            self.team.takes(self._fingerprint(graph))
         links = self.engine.links(self.done, graph)
         with self._diverging():
             self.state = self.setup.algorithm.round(self.state, self.learner, links)
@@ -174,7 +172,7 @@ class Session:
             torch.full_like(self._faults, stop),
             torch.full_like(self._faults, not self.team.reaches_store),
             torch.full_like(self._faults, math.ceil(1000 * self._longest_s)),
-            torch.full_like(self._faults, self._graphs),
+            torch.full_like(self._faults, self.team.graphs),
         ])  # fmt: skip
         told = self.team.share(mine.T, self._total).T
         faults, meetings, stops, cut_off, longest_ms, seen = told

@@ -28,11 +28,13 @@ class Team(ABC):
     Attributes:
         rank, size: which process this is, and of how many; the first one writes.
         round: how many rounds are done, for whoever must say when a process was lost.
+        graphs: a checksum of the graphs of all rounds so far, to be compared.
     """
 
     rank: int = 0
     size: int = 1
     round: int = 0
+    graphs: int = 0
 
     @property
     def leads(self) -> bool:
@@ -60,6 +62,9 @@ class Team(ABC):
         Raises:
             ConfigurationError: they have not, or one could not; all raise the same one.
         """
+
+    def takes(self, graph: str) -> None:
+        """Told in each round: the fingerprint of its graph, over which messages will go."""
 
     @abstractmethod
     def next_meeting(self, done: int) -> int:

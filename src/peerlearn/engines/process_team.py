@@ -7,10 +7,12 @@ import json
 import os
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, ClassVar
+from zlib import crc32
 
 import torch
 import torch.distributed as dist
@@ -29,6 +31,7 @@ MEET_S = 1.0  # about how often the processes look at each other
 PATIENCE = 10  # a process may take so many of the longest rounds so far
 POLL_S = 0.02
 HANG_UP = 1  # the tag of a message that is never sent
+REMEMBERED = 4096  # rounds of which a process can tell what graphs it had taken
 
 
 class ProcessTeam(Team):
@@ -56,6 +59,7 @@ class ProcessTeam(Team):
         self._total = size
         self._patience_s = JOIN_S
         self._met: tuple[int, float] | None = None
+        self._taken: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)  # (round, `graphs`)
         self._signs: dict[int, tuple[str | None, float]] = {}  # latest, and since when
         self._looked = 0.0
         self._shared: BaseException | None = None  # an error that all processes raise
@@ -112,6 +116,8 @@ class ProcessTeam(Team):
             ]))  # fmt: skip
         self._shared = None
         self._runs, self.round, self._met = self._runs + 1, 0, None
+        self.graphs = 0
+        self._taken.clear()
         self._be_patient(JOIN_S)
         try:
             prepared = prepare()
@@ -188,6 +194,15 @@ class ProcessTeam(Team):
 
     # --- while training ---------------------------------------------------------------------
 
+    def takes(self, graph: str) -> None:
+        self.graphs = crc32(graph.encode(), self.graphs)
+        self._taken.append((self.round, self.graphs))
+
+    @property
+    def tag(self) -> int:
+        """Of an algorithm's messages: none passes between processes that took other graphs."""
+        return HANG_UP + 1 + self.graphs % 2**30
+
     def next_meeting(self, done: int) -> int:
         """So that they meet about once a second; known to the first process."""
         before, self._met = self._met, (done, time.perf_counter())
@@ -244,10 +259,12 @@ class ProcessTeam(Team):
     def _others(self) -> list[int]:
         return [rank for rank in range(self.size) if rank != self.rank]
 
-    def _lost(self, awaited: Sequence[int]) -> Lost:
-        verdict = self._watch.verdict(awaited, self.round)
+    def _lost(self, awaited: Sequence[int]) -> Lost | ConfigurationError:
+        verdict = self._watch.verdict(awaited, self.round, dict(self._taken))
         self._hang_up(verdict.reason)
-        return self.common(Lost(*verdict))
+        if verdict.mistaken:
+            return self.common(ConfigurationError([verdict.reason]))
+        return self.common(Lost(verdict.processes, verdict.round, verdict.reason))
 
     def _hang_up(self, why: str) -> None:
         """Close the connections, so that whoever waits for this process need not wait longer.

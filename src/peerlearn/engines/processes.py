@@ -121,7 +121,7 @@ class Post:
         torch.cat(list(rows), dim=1, out=layout.own)
         if layout.sends:
             with self._engine.team.reaching(layout.peers):
-                self._works = _post(layout)
+                self._works = _post(layout, self._engine.team.tag)
         return layout.table
 
     def wait(self) -> None:
@@ -151,15 +151,15 @@ class Post:
         return self._memory[:size]
 
 
-def _post(layout: Layout) -> list[dist.Work]:
-    """All messages of an exchange at once."""
+def _post(layout: Layout, tag: int) -> list[dist.Work]:
+    """All messages of an exchange at once. NCCL knows no tags."""
     sends = [(rank, layout.own[positions]) for rank, positions in layout.sends]
     if not layout.table.is_cuda:  # Gloo: without the checks of a batch, a third of a round's calls
         group = dist.group.WORLD
         assert group is not None
         return [
-            *(group.recv([part], rank, 0) for rank, part in layout.parts),
-            *(group.send([part], rank, 0) for rank, part in sends),
+            *(group.recv([part], rank, tag) for rank, part in layout.parts),
+            *(group.send([part], rank, tag) for rank, part in sends),
         ]
     return dist.batch_isend_irecv([
         *(dist.P2POp(dist.irecv, part, rank) for rank, part in layout.parts),

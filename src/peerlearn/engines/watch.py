@@ -61,11 +61,12 @@ class Questions:
 
 
 class Verdict(NamedTuple):
-    """Who is missing, since when, and why."""
+    """Who is missing, since when, and why; or who has taken other graphs than the others."""
 
     processes: list[int]
     round: int
     reason: str
+    mistaken: bool = False
 
 
 class Watch:
@@ -148,7 +149,9 @@ class Watch:
         keys = {rank: f"{kind}/{rank}" for rank in ranks}
         return {r: self._store.get(k).decode() for r, k in keys.items() if self._store.check([k])}
 
-    def verdict(self, awaited: Sequence[int], round: int) -> Verdict:
+    def verdict(
+        self, awaited: Sequence[int], round: int, graphs: Mapping[int, int] | None = None
+    ) -> Verdict:
         """Who is missing.
 
         The store may be out of reach as well: then this process only knows whom it waited for.
@@ -156,8 +159,10 @@ class Watch:
         Args:
             awaited: the processes that do not answer.
             round: the number of rounds done here.
+            graphs: round -> a checksum of the graphs taken here up to that round.
         """
-        asking = threading.Thread(target=self._ask, args=(awaited, round), daemon=True)
+        told = (awaited, round, graphs or {})
+        asking = threading.Thread(target=self._ask, args=told, daemon=True)
         asking.start()
         asking.join(2 * SILENT_S)
         if self._verdict is None:
@@ -179,15 +184,15 @@ class Watch:
             "cannot reach the store of the team either: it may be cut off from the network",
         )  # fmt: skip
 
-    def _ask(self, awaited: Sequence[int], round: int) -> None:
+    def _ask(self, awaited: Sequence[int], round: int, graphs: Mapping[int, int]) -> None:
         try:
-            self._verdict = self._find(awaited, round)
+            self._verdict = self._find(awaited, round, graphs)
             self.say("verdict", **self._verdict._asdict())
         except RuntimeError:
             self.reaches_store = False
 
-    def _find(self, awaited: Sequence[int], round: int) -> Verdict:
-        self.say("waits", round=round, awaited=list(awaited))
+    def _find(self, awaited: Sequence[int], round: int, graphs: Mapping[int, int]) -> Verdict:
+        self.say("waits", round=round, awaited=list(awaited), graphs=list(graphs.items()))
         others = [r for r in range(self._size) if r != self._rank]
         before, until = self.signs(others), time.monotonic() + SILENT_S
         words: dict[int, dict[str, Any]] = {}
@@ -196,10 +201,30 @@ class Watch:
             words = self._words()
             known = [w for w in words.values() if w["kind"] == "verdict"]
             if known:
-                return Verdict(known[0]["processes"], known[0]["round"], known[0]["reason"])
+                return Verdict(**{name: known[0][name] for name in Verdict._fields})
         after = self.signs(others)
         silent = [r for r in others if r not in words and after.get(r) == before.get(r)]
-        return self._judge(words, silent, awaited, round)
+        return self._judge(words, silent, awaited, round, graphs)
+
+    def _odd(self, taken: Mapping[int, Mapping[int, int]]) -> Verdict | None:
+        """Those who have taken other graphs than the first one, of which all have said.
+
+        Args:
+            taken: process -> round -> a checksum of its graphs up to that round.
+        """
+        first = min(taken)
+        for rank in sorted(taken):
+            both = taken[first].keys() & taken[rank].keys()
+            other = [r for r in sorted(both) if taken[first][r] != taken[rank][r]]
+            if other:
+                return Verdict(
+                    [rank], other[0],
+                    f"in round {other[0]} {self._name(rank)} took another graph than "
+                    f"{self._name(first)}; make the graph the same function of the round in all "
+                    "processes",
+                    mistaken=True,
+                )  # fmt: skip
+        return None
 
     def _judge(
         self,
@@ -207,6 +232,7 @@ class Watch:
         silent: list[int],
         awaited: Sequence[int],
         round: int,
+        graphs: Mapping[int, int],
     ) -> Verdict:
         failed = {r: w for r, w in words.items() if w["kind"] == "failed"}
         if failed:
@@ -224,14 +250,19 @@ class Watch:
         if left:
             reason = f"{self._name(left[0])} had finished while others were in round {round}"
             return Verdict(left, round, reason)
+        waiting = {r: w for r, w in words.items() if w["kind"] == "waits"}
+        odd = self._odd({self._rank: graphs, **{r: dict(w["graphs"]) for r, w in waiting.items()}})
+        if odd is not None:
+            return odd
         busy = [r for r in awaited if r not in words]
         if busy:
             who = _and(map(self._name, busy))
             verb = "lives, but has" if len(busy) == 1 else "live, but have"
             reason = f"{who} {verb} not answered in time in round {round}: busy, or stuck"
             return Verdict(busy, round, reason)
-        waiting = {r: w["awaited"] for r, w in words.items() if w["kind"] == "waits"}
-        return self._cut({self._rank: awaited, **waiting}, round)
+        return self._cut(
+            {self._rank: awaited, **{r: w["awaited"] for r, w in waiting.items()}}, round
+        )
 
     def _cut(self, awaited: Mapping[int, Sequence[int]], round: int) -> Verdict:
         """All live, so it is the network between two that wait for each other.
