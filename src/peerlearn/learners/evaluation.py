@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigurationError
 from ..measure import RESERVED
+from .explained import explained, whose
 from .modules import Buffers, Layout
 from .randomness import EVALUATION, preserved, seed_from, seed_generators
 from .samples import Data, Samples, Streamed, length, pick
@@ -112,7 +113,9 @@ class Judge:
         with preserved(self._samples.device):
             self._seed_for(self._agents[row])
             measured = self._measure(self._tests[row])
-            own = self._measure(self._training_batches(row))
+            agent, agents = self._agents[row], self._task.agents
+            with explained(whose("a batch of the training data", agent, agents)):
+                own = self._measure(self._training_batches(row))
             judged = self._task.judge(self._module, self._agents[row])
         return {**measured, **judged, **{f"train_{name}": value for name, value in own.items()}}
 

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigurationError
 from ..learner import Learner
 from .evaluation import Judge
+from .explained import explained, whose
 from .gradients import LoopGradient, Loss, VmapGradient, Way, choose
 from .minibatches import Consecutive, ConsecutiveInTurn, Draws, Group, InTurn, Minibatches, Together
 from .modules import Buffers, Layout, differing_buffers
@@ -75,7 +75,7 @@ class SupervisedLearner(Learner):
         self._judge = Judge(
             task, self._module, self.layout, self._samples, self._buffers, self.agents, seed
         )
-        with _explained("the first test batch"):
+        with explained("the first test batch"):
             self._judge.try_out(self._initial)
         self._way, self.note = self._choose()
 
@@ -143,7 +143,8 @@ class SupervisedLearner(Learner):
     def gradient(self, theta: Tensor, agents: Sequence[int] | None = None) -> Tensor:
         chosen = np.arange(len(self.agents)) if agents is None else np.asarray(agents, np.int64)
         scale, groups = self._scale_of(chosen), self._draw(agents)
-        gradient, values = self._compute(theta, chosen, groups)
+        with self._naming(theta, chosen, groups):
+            gradient, values = self._compute(theta, chosen, groups)
         self._note(agents, values, groups)
         return gradient if scale is None else gradient.mul_(scale)
 
@@ -153,9 +154,23 @@ class SupervisedLearner(Learner):
         every = np.arange(len(self.agents))
         groups = self._draw(None)
         batch = self._samples.batches(every, groups[0].index)
-        out, values = self._way.add(out, scale, theta, *batch)
+        with self._naming(theta, every, groups):
+            out, values = self._way.add(out, scale, theta, *batch)
         self._note(None, values, groups)
         return out
+
+    @contextmanager
+    def _naming(self, theta: Tensor, chosen: np.ndarray, groups: list[Group]) -> Iterator[None]:
+        """Where a model or a loss refuses a minibatch, tell whose it was: tried one by one."""
+        try:
+            yield
+        except Exception:
+            for rows, index in groups:
+                for row, picked in zip(rows, index, strict=True):
+                    with explained(self._whose("a minibatch", chosen[row])):
+                        unused = torch.empty_like(theta[row])
+                        self._one(theta[row], int(chosen[row]), picked, unused)
+            raise
 
     def _note(self, agents: Sequence[int] | None, values: Tensor, groups: list[Group]) -> None:
         """Keep the losses, which come first among the values, and count."""
@@ -212,6 +227,9 @@ class SupervisedLearner(Learner):
                 self._buffers.collect(agent)
         return loss
 
+    def _whose(self, what: str, row: int) -> str:
+        return whose(what, self.agents[row], self._task.agents)
+
     def _seed_for(self, purpose: int, *key: int) -> None:
         seed_generators(self._device, seed_from(self._seed, purpose, *key))
 
@@ -243,8 +261,8 @@ class SupervisedLearner(Learner):
         draws = False
         for row in self._samples.unlike():
             index = self._draw([row], advance=False)[0].index[0]
-            agent = self.agents[row]
-            with preserved(self._device), _explained(f"the first minibatch of agent {agent}"):
+            first = self._whose("the first minibatch", row)
+            with preserved(self._device), explained(first):
                 batch = self._samples.batch(row, index, None)
                 before = _generator_state(self._device)
                 loop.one(self._initial[row], *batch, self._initial.new_empty(self.layout.width))
@@ -368,18 +386,6 @@ def _checked(loss: Loss) -> Loss:
         return value
 
     return checked
-
-
-@contextmanager
-def _explained(what: str) -> Iterator[None]:
-    """What torch says of a model that does not fit the data, with what to do about it."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, ConfigurationError):
-        raise
-    except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ValueError(f"{what} failed: {reason}; check model, loss and data") from error
 
 
 def _generator_state(device: torch.device) -> list[Any]:
