@@ -8,6 +8,7 @@ import networkx as nx
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from helpers import classification, network, samples, with_batch_norm
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -16,6 +17,7 @@ import peerlearn as pl
 from peerlearn import graphs
 from peerlearn.data import streams
 from peerlearn.errors import ConfigurationError
+from peerlearn.setup import LOCK_FILE
 
 
 class Untouched:
@@ -356,6 +358,26 @@ def test_vmap_where_it_cannot_be():
         pl.train(dropping, pl.Isolated(), rounds=1)
 
 
+@pytest.mark.parametrize("gradients", ["auto", "loop"])
+@pytest.mark.parametrize(
+    ("method", "sample", "words"),
+    [
+        (pl.DSGD(), 6, "a batch of the training data of agent 2"),
+        (pl.DSGD(), 1, "a minibatch of agent 2"),
+        (pl.DiNNO(), 1, "a minibatch of agent 2"),
+        (pl.Centralized(), 1, "(the first|a) minibatch"),
+    ],
+)
+def test_a_label_beyond_the_classes_is_told_for_whomever_it_is(method, sample, words, gradients):
+    inputs, targets = samples(6)
+    beyond = torch.cat([targets[:-1], torch.tensor([9])])
+    data = [samples(6), samples(6), (inputs, beyond), samples(6)]
+    task = classification(data=data, batch_size=2, training_sample=sample, gradients=gradients)
+    said = f"{words} failed: Target 9 is out of bounds.*; check model, loss and data"
+    with pytest.raises(ValueError, match=said):
+        pl.train(task, method, graphs.cycle(4), rounds=6, device="cpu")
+
+
 def test_data_that_do_not_fit_are_told_for_whomever_they_are(tmp_path):
     """Before a record is begun, so that the folder is free for the next try."""
     narrow, wide = samples(5), (torch.randn(5, 9), torch.zeros(5, dtype=torch.int64))
@@ -414,6 +436,25 @@ def test_a_folder_that_holds_another_run(tmp_path):
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     told(problems(out=tmp_path), str(tmp_path), "holds another run", "choose another folder")
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_that_another_process_writes(resume, tmp_path):
+    task = classification()
+    with FileLock(tmp_path / LOCK_FILE):
+        found = problems(task, out=tmp_path, resume=resume)
+    assert found == [
+        f"{tmp_path} is being written by another process; wait until it has ended, or choose "
+        "another folder"
+    ]
+    for _ in range(2):  # a run lets go of its folder
+        pl.train(task, pl.Isolated(), rounds=1, out=tmp_path, resume=True, device="cpu")
+
+
+def test_a_folder_where_nothing_can_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    found = problems(classification(), out=tmp_path / "file" / "run")
+    told(found, "cannot write into", "choose another folder")
 
 
 def test_a_file_in_the_place_of_the_folder(tmp_path):

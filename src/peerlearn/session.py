@@ -355,7 +355,7 @@ class Session:
     def _record(self) -> Iterator[None]:
         """The record, open while the run goes on; the first process writes it."""
         path, kept = self.setup.record_path, self.setup.checkpoint
-        start = self.setup.describe()  # first, so that no folder is left behind where it fails
+        start = self.setup.describe()
         if path is not None and kept is not None:
             self.lines = records.cut(path, kept.round)
         elif path is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import networkx as nx
 import torch
+from filelock import FileLock, Timeout
 
 from . import checkpoint as checkpoints
 from . import graphs, record
@@ -41,6 +44,7 @@ from .measure import Clock
 from .tasks import BaseTask
 from .team import Alone, Team, timeout_problems
 
+LOCK_FILE = ".lock"  # in the folder of a run; held by the process that writes it
 COMPARED = 16  # rounds whose graphs the processes of a team compare before they train
 
 
@@ -62,6 +66,7 @@ class Setup:
     engine: str
     label: str
     team: Team
+    resume: bool
     checkpoint: Checkpoint | None = None
 
     @property
@@ -87,6 +92,61 @@ class Setup:
     @property
     def checkpoint_path(self) -> Path | None:
         return self.out / checkpoints.FILE_NAME if self.out else None
+
+    def find_checkpoint(self) -> None:
+        """The one to go on from; a run killed before the first one begins anew."""
+        self.checkpoint, path, lines = None, self.checkpoint_path, self.record_path
+        if path is None or lines is None or not self.resume:
+            return
+        if path.exists():
+            kept = checkpoints.load(path)
+            _check_same(path, kept.configuration, self)
+            if not lines.exists() or not record.first_line(lines):
+                raise ConfigurationError([
+                    f"{path} has no {lines.name} beside it that tells what was run; remove "
+                    f"{path.name} to start this run anew"
+                ])  # fmt: skip
+            self.checkpoint = kept
+        elif lines.exists():
+            _check_same(lines, record.first_line(lines), self)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """While the folder is written, by this process alone.
+
+        Raises:
+            ConfigurationError: another one writes it; all processes of the team raise it.
+        """
+        lock = FileLock(self.out / LOCK_FILE, timeout=0) if self.out else None
+        try:
+            self.team.agree(lambda: self._take(lock))
+            yield
+        finally:
+            if lock is not None:
+                lock.release()
+
+    def _take(self, lock: FileLock | None) -> Setup:
+        """What was found in the folder may have changed before it was held."""
+        if self.out is None or lock is None:
+            return self
+        self.describe()  # first, so that no folder is left behind where a learner fails
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            with suppress(NotImplementedError):  # of a file system without locks
+                lock.acquire()
+        except Timeout:
+            raise ConfigurationError([
+                f"{self.out} is being written by another process; wait until it has ended, or "
+                "choose another folder"
+            ]) from None  # fmt: skip
+        except OSError as error:
+            raise ConfigurationError([
+                f"cannot write into {self.out}: {error.strerror}; choose another folder"
+            ]) from error  # fmt: skip
+        if problems := folder_problems(self.out, self.resume):
+            raise ConfigurationError(problems)
+        self.find_checkpoint()
+        return self
 
     @cached_property
     def learner(self) -> Learner:
@@ -231,13 +291,12 @@ def prepare(
         rounds=rounds, seed=int(seed), evaluate_every=every,
         checkpoint_every=int(checkpoint_every or every),
         out=folder, device=team.device(find_device(device)), dtype=find_dtype(dtype),
-        engine=engine, label=label or algorithm.name, team=team,
+        engine=engine, label=label or algorithm.name, team=team, resume=resume,
     )  # fmt: skip
     problems = _learner_problems(setup) if setup.trains else []
     if problems:
         raise ConfigurationError(problems)
-    if folder is not None and resume:
-        _take_checkpoint(setup)
+    setup.find_checkpoint()
     return setup
 
 
@@ -255,26 +314,6 @@ def _learner_problems(setup: Setup) -> list[str]:
             "where its agents are; give proximity a function of the round, or use another schedule"
         )
     return found
-
-
-def _take_checkpoint(setup: Setup) -> None:
-    """Find the checkpoint to go on from; a run killed before the first one begins anew."""
-    path, lines = setup.checkpoint_path, setup.record_path
-    assert path is not None
-    assert lines is not None
-    if path.exists():
-        kept = checkpoints.load(path)
-        _check_same(path, kept.configuration, setup)
-        if not lines.exists() or not record.first_line(lines):
-            raise ConfigurationError(
-                [
-                    f"{path} has no {lines.name} beside it that tells what was run; remove "
-                    f"{path.name} to start this run anew"
-                ]
-            )
-        setup.checkpoint = kept
-    elif lines.exists():
-        _check_same(lines, record.first_line(lines), setup)
 
 
 def _check_same(path: Path, kept: dict[str, Any], setup: Setup) -> None:

@@ -141,9 +141,10 @@ def train(
     with team.taking_part():
         setup = team.agree(prepared)
         keep_freed_memory()
-        if algorithm.pools_data and team.size > 1:
-            return _by_one(setup, team, callback, on_round)
-        return _run(setup, team, callback, on_round)
+        with setup.held():
+            if algorithm.pools_data and team.size > 1:
+                return _by_one(setup, team, callback, on_round)
+            return _run(setup, team, callback, on_round)
 
 
 def _run(
