@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import networkx as nx
-import numpy as np
 import torch
 
 from . import graphs, record
@@ -18,6 +17,7 @@ from .graphs import GraphSchedule, spectrum
 from .schedules import Schedule, at
 from .tasks import BaseTask
 from .team import Team
+from .values import count_problems, is_whole
 
 SEEDS = 2**32  # generators are seeded with 32 bits of it
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -58,14 +58,15 @@ def number_problems(
         "rounds": rounds, "evaluate_every": evaluate_every, "checkpoint_every": checkpoint_every,
     }  # fmt: skip
     return [
-        f"{name} is {value!r}, expected a whole number of at least 1"
+        sentence
         for name, value in given.items()
-        if value is not None and not _whole(value, 1)
+        if value is not None
+        for sentence in count_problems(name, value)
     ]
 
 
 def seed_problems(seed: Any) -> list[str]:
-    if _whole(seed, 0) and int(seed) < SEEDS:
+    if is_whole(seed, 0) and int(seed) < SEEDS:
         return []
     return [f"seed is {seed!r}, expected a whole number from 0 to {SEEDS - 1}"]
 
@@ -96,11 +97,6 @@ def rate_problems(algorithm: Algorithm, rounds: int, dtype: torch.dtype) -> list
             if isinstance(rate, Schedule) and value < 0  # a plain number the method has looked at
         ][:1]
     return found
-
-
-def _whole(value: Any, least: int) -> bool:
-    integral = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    return integral and int(value) >= least
 
 
 def name_problems(engine: str, dtype: Any, device: Any) -> list[str]:
@@ -224,7 +220,7 @@ def placed(
     graph: nx.Graph | GraphSchedule | None, task: BaseTask, rounds: int
 ) -> nx.Graph | GraphSchedule | None:
     """Proximity of agents whose way the task knows beforehand, to be checked as a whole."""
-    if not isinstance(graph, graphs.proximity) or known(graph) or not _whole(rounds, 1):
+    if not isinstance(graph, graphs.proximity) or known(graph) or not is_whole(rounds):
         return graph
     if task.positions(0) is None:
         return graph

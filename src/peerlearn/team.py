@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from .values import is_positive
+
 Prepared = TypeVar("Prepared")
 Raised = TypeVar("Raised", bound=BaseException)
 
@@ -164,8 +166,7 @@ def first_fault(faults: Tensor) -> tuple[int, list[int]] | None:
 
 def timeout_problems(timeout_s: Any) -> list[str]:
     """Why nobody can wait so long for a silent process."""
-    number = isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool)
-    if number and 0 < timeout_s <= LONGEST_TIMEOUT_S:
+    if is_positive(timeout_s, LONGEST_TIMEOUT_S):
         return []
     most = f"at most {LONGEST_TIMEOUT_S:,}"
     return [f"timeout_s is {timeout_s!r}, expected a positive number of seconds, {most}"]

@@ -7,13 +7,11 @@ that all methods of an experiment meet the same drifts.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..learners.randomness import CONCEPT, DRIFT, generator
+from ..values import is_number, is_whole, require_count
 
 BLOCK = 1024  # rounds whose drifts are drawn together
 
@@ -52,8 +51,7 @@ class at(Drift):
 
     def __post_init__(self) -> None:
         when = self.when if isinstance(self.when, Sequence | np.ndarray) else [None]
-        whole = all(isinstance(r, Integral) and not isinstance(r, bool) for r in when)
-        if not whole or list(when) != sorted({*when}) or any(r < 1 for r in when):
+        if not all(map(is_whole, when)) or list(when) != sorted({*when}):
             raise ValueError(
                 f"the rounds of the drifts are {self.when!r}, expected a list of whole numbers of "
                 "at least 1, ascending"
@@ -82,8 +80,7 @@ class random(Drift):
     probability: float
 
     def __post_init__(self) -> None:
-        number = isinstance(self.probability, Real) and not isinstance(self.probability, bool)
-        if not number or not 0 <= self.probability <= 1:
+        if not is_number(self.probability, 0, 1):
             raise ValueError(
                 f"the probability of a drift is {self.probability!r}, expected a number from 0 to 1"
             )
@@ -163,8 +160,7 @@ class rotation(Change):
     degrees: float = 90.0
 
     def __post_init__(self) -> None:
-        number = isinstance(self.degrees, Real) and not isinstance(self.degrees, bool)
-        if not number or not math.isfinite(self.degrees):
+        if not is_number(self.degrees):
             raise ValueError(f"degrees is {self.degrees!r}, expected a finite number")
 
     def apply(
@@ -227,9 +223,3 @@ def _label_problems(targets: Tensor, classes: int | None = None) -> list[str]:
     if classes is not None and int(targets.max()) >= classes:
         return [f"a target is {int(targets.max())}, expected class numbers below {classes}"]
     return []
-
-
-def require_count(name: str, value: Any, least: int = 1) -> None:
-    """Raise ValueError unless the value is a whole number of at least so much."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} is {value!r}, expected a whole number of at least {least}")

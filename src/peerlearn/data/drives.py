@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ..learners.randomness import SAMPLE, seed_from
 from ..mapping.scans import Points
-from .drift import at, require_count
+from ..values import require_count, require_positive
+from .drift import at
 from .streams import Batch, Numbers, Stream
 
 BYTES_OF_POINT = 9  # two single precision coordinates, and whether there is a wall
@@ -51,10 +52,7 @@ class Drive(Stream):
         super().__init__(len(poses), at(), BYTES_OF_POINT)
         if window is not None:
             require_count("window", window)
-        if not 0 < scans_per_round < math.inf:
-            raise ValueError(
-                f"scans_per_round is {scans_per_round!r}, expected a positive finite number"
-            )
+        require_positive("scans_per_round", scans_per_round)
         self.poses, self.window, self.closed = list(poses), window, closed
         self.scans_per_round, self._source = float(scans_per_round), source
         self._points = lru_cache(maxsize=None)(lambda agent: _tensors(points(agent)))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..learners.randomness import CONCEPT, generator
-from .drift import require_count
+from ..values import require_count
 
 Floats = NDArray[np.floating]
 

@@ -9,7 +9,6 @@ generators are neither read nor moved.
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import unknown
+from ..values import is_positive
 
 Indices = NDArray[np.int64]
 
@@ -258,7 +258,7 @@ def _checked_sizes(sizes: Sequence[float], agents: int) -> NDArray[np.float64]:
 
 
 def _positive(name: str, value: float) -> None:
-    if not (isinstance(value, int | float) and 0 < value < math.inf):
+    if not is_positive(value):
         raise ValueError(f"{name} is {value!r}, expected a positive number")
 
 

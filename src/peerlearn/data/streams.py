@@ -20,7 +20,8 @@ from torch.utils.data import default_collate
 
 from ..learners.randomness import DEAL, HELD_OUT, SAMPLE, generator
 from ..learners.samples import Data, as_tensors, length
-from .drift import Change, Drift, at, require_count
+from ..values import require_count
+from .drift import Change, Drift, at
 
 Numbers = NDArray[np.int64]
 Batch = tuple[Tensor, Tensor]

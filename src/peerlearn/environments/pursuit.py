@@ -12,8 +12,8 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..data.drift import require_count
 from ..errors import unknown
+from ..values import require_count
 from .base import Environment, Floats, Step
 
 Complex = NDArray[np.complex128]

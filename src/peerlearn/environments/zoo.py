@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.drift import require_count
 from ..errors import nearest
+from ..values import require_count
 from .base import Environment, Floats, Step
 
 INSTALL = 'pip install "peerlearn[pettingzoo]"'

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import networkx as nx
-import numpy as np
 
 from ..errors import unknown
+from ..values import is_number, is_positive, is_whole
 
 
 def choose(kind: str, name: str, known: Iterable[str]) -> None:
@@ -28,8 +28,7 @@ def check_options(owner: str, options: Iterable[str], known: Iterable[str]) -> N
 
 def whole(owner: str, name: str, value: Any, least: int, most: int | None = None) -> int:
     """``value``, after checking that it is a whole number in [least, most]."""
-    integral = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not integral or value < least or (most is not None and value > most):
+    if not is_whole(value, least) or (most is not None and value > most):
         limit = "" if most is None else f" and at most {most}"
         raise ValueError(
             f"{owner}: {name} is {value!r}, expected a whole number of at least {least}{limit}"
@@ -39,14 +38,14 @@ def whole(owner: str, name: str, value: Any, least: int, most: int | None = None
 
 def probability(owner: str, name: str, value: Any) -> float:
     """``value``, after checking that it is a number in [0, 1]."""
-    if not isinstance(value, int | float | np.floating) or not 0 <= value <= 1:
+    if not is_number(value, 0, 1):
         raise ValueError(f"{owner}: {name} is {value!r}, expected a probability from 0 to 1")
     return float(value)
 
 
 def positive(owner: str, name: str, value: Any, most: float = math.inf) -> float:
     """``value``, after checking that it is a number in (0, most]."""
-    if not isinstance(value, int | float | np.floating) or not 0 < value <= most:
+    if not is_positive(value, most):
         limit = "" if most == math.inf else f" and at most {most}"
         raise ValueError(f"{owner}: {name} is {value!r}, expected a number above 0{limit}")
     return float(value)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..graphs.checks import whole
-from .world import Cells, World, require_positive
+from ..values import require_positive
+from .world import Cells, World
 
 SMALLEST_M = 7.0  # a corridor between two rows of rooms of 2 m
 COARSEST_M = 0.25  # metres per pixel: a door is three or four pixels wide

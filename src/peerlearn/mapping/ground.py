@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ..values import require_positive
 from .scans import Floats, Scans
-from .world import EIGHT, around, require_positive
+from .world import EIGHT, around
 
 if TYPE_CHECKING:
     from .world import World

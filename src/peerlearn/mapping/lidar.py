@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..graphs.checks import whole
+from ..values import require_positive
 from .scans import Floats, Scans
-from .world import World, require_positive
+from .world import World
 
 TOGETHER = 1 << 16  # rays cast at once: some ten megabytes
 SLOWEST = 1e-300  # along an axis; not 0, for what comes after is out of reach but a number

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
 from ..errors import unknown
+from ..values import is_positive
 from .scans import SAME_RAD, Floats, Scans
 
 Numbers = NDArray[np.int64]
@@ -93,7 +94,7 @@ def read_log(path: str | Path, range_m: float | None = None) -> Log:
     Raises:
         ValueError: the file cannot be read, has no scan, or its scans have different beams.
     """
-    if range_m is not None and not 0 < range_m < math.inf:
+    if range_m is not None and not is_positive(range_m):
         raise ValueError(f"range_m is {range_m!r}, expected a positive number of metres")
     messages: list[_Message] = []
     skipped: list[int] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import combinations
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from scipy.sparse import block_diag, coo_array, csr_array
 from scipy.sparse.csgraph import connected_components, dijkstra
 from scipy.spatial import KDTree
 
+from ..values import is_positive
 from .scans import Floats
 from .world import World
 
@@ -36,7 +36,7 @@ class Grid(NamedTuple):
 
 def planning_grid(world: World, clearance_m: float) -> Grid:
     """A grid of places half ``clearance_m`` or more away from walls."""
-    if not 0 < clearance_m < math.inf:
+    if not is_positive(clearance_m):
         raise ValueError(f"clearance_m is {clearance_m!r}, expected a positive number of metres")
     longest = max(world.width, world.height)
     cell = max(world.metres_per_pixel, CELL * clearance_m, longest / LONGEST_SIDE)

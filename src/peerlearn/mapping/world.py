@@ -6,7 +6,6 @@ import math
 import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
-from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from scipy import ndimage
 
+from ..values import is_number, is_positive, is_whole, require_positive
 from .scans import Floats
 
 Cells = NDArray[np.bool_]
@@ -119,7 +119,7 @@ class World:
             outside: what free ground is that reaches the edge of the image, or that border, as the
                 page around a drawing does: "free" or "wall".
         """
-        if not isinstance(border, int) or isinstance(border, bool) or border < 0:
+        if not is_whole(border, 0):
             raise ValueError(f"border is {border!r}, expected a whole number of pixels, 0 or more")
         if outside not in ("free", "wall"):
             raise ValueError(f"outside is {outside!r}, expected 'free' or 'wall'")
@@ -214,7 +214,7 @@ def from_image(
     require_positive("metres_per_pixel", metres_per_pixel)
     if walls not in ("light", "dark"):
         raise ValueError(f"walls is {walls!r}, expected 'light' or 'dark'")
-    if not _is_number(threshold) or not 0 < threshold < 1:
+    if not is_positive(threshold) or threshold >= 1:
         raise ValueError(f"threshold is {threshold!r}, expected a number between 0 and 1")
     brightness = _brightness(Path(path), WHITE)
     found = brightness < threshold if walls == "dark" else brightness >= threshold
@@ -290,10 +290,10 @@ def _ros_options(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: negate is {known['negate']!r}, expected 0 or 1")
     require_positive(f"{path}: resolution", known["resolution"])
     for key in ("free_thresh", "occupied_thresh"):
-        if not _is_number(known[key]) or not 0 <= known[key] <= 1:
+        if not is_number(known[key], 0, 1):
             raise ValueError(f"{path}: {key} is {known[key]!r}, expected a number from 0 to 1")
     match known["origin"]:
-        case [x, y, yaw] if all(_is_number(n) and math.isfinite(n) for n in (x, y, yaw)):
+        case [x, y, yaw] if all(map(is_number, (x, y, yaw))):
             if yaw != 0:
                 raise ValueError(
                     f"{path}: origin has the yaw {yaw!r}, expected 0; save the map without turning "
@@ -342,13 +342,3 @@ def around(
     """Left, right, bottom, top of a rectangle."""
     x, y = middle
     return (x - width / 2, x + width / 2, y - height / 2, y + height / 2)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def require_positive(name: str, value: Any) -> None:
-    """Refuse all but finite numbers above 0."""
-    if not _is_number(value) or not 0 < value < math.inf:
-        raise ValueError(f"{name} is {value!r}, expected a positive finite number")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import typing
 from collections.abc import Sequence, Sized
-from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -16,6 +14,7 @@ from torch.utils.data import TensorDataset
 from ..errors import nearest
 from ..learners.samples import Deferred, length
 from ..measure import RESERVED
+from ..values import is_number, is_whole
 
 if TYPE_CHECKING:
     from .supervised import Task
@@ -89,7 +88,7 @@ def _kind(data: Any, what: str) -> list[str]:
 
 
 def _deferred_problems(data: Deferred, what: str) -> list[str]:
-    if not _is_count(data.samples) or data.samples is None:
+    if not is_whole(data.samples):
         return [f"{what} declares {data.samples!r} samples, expected a whole number of at least 1"]
     if not callable(data.load):
         return [f"{what} is loaded by {data.load!r}, expected a function"]
@@ -157,8 +156,7 @@ def batch_problems(task: Task) -> list[str]:
 
 
 def _is_count(value: Any) -> bool:
-    whole = isinstance(value, Integral) and not isinstance(value, bool)
-    return value is None or (whole and value >= 1)
+    return value is None or is_whole(value)
 
 
 def model_problems(task: Task) -> list[str]:
@@ -230,8 +228,7 @@ def _rate_problems(task: Task, names: list[str]) -> list[str]:
     for prefix, rate in task.rates.items():
         if not any(n == prefix or n.startswith(prefix + ".") for n in names):
             found.append(f"rates names {prefix!r}, but the parameters are: {', '.join(names)}")
-        number = isinstance(rate, Real) and not isinstance(rate, bool)
-        if not number or not math.isfinite(rate) or rate < 0:
+        if not is_number(rate, 0):
             found.append(f"the rate of {prefix!r} is {rate!r}, expected a number, zero or more")
     return found
 
@@ -239,8 +236,7 @@ def _rate_problems(task: Task, names: list[str]) -> list[str]:
 def spread_problems(task: Task) -> list[str]:
     """What is wrong with networks that differ at the start."""
     spread = task.initial_spread
-    number = isinstance(spread, Real) and not isinstance(spread, bool)
-    if not number or not math.isfinite(spread) or spread < 0:
+    if not is_number(spread, 0):
         return [f"initial_spread is {spread!r}, expected a finite number that is not negative"]
     if spread and isinstance(task.model, nn.Module | Sequence):
         return [

@@ -12,9 +12,10 @@ from torch.nn.functional import nll_loss
 
 from .. import data as sources
 from ..data import Stream, drift, graphical_models
-from ..data.drift import Change, Drift, require_count
+from ..data.drift import Change, Drift
 from ..data.streams import dealt, generated
 from ..errors import nearest
+from ..values import require_count
 from .images import Model, accuracy, network_for, normalized, raw_bytes
 from .models import mlp
 from .supervised import Task

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.drift import require_count
 from ..mapping import Log, Scans, divide, ground_of_scans, held_out, joined, read_log
+from ..values import require_count
 from .scanned import CELLS, Scanned, natural
 
 FEWEST = 4  # cells along the longest beam, or maps would show nothing of what it saw

@@ -8,7 +8,6 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from numbers import Real
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal
@@ -19,10 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..data.drift import require_count
 from ..data.drives import Drive
 from ..mapping import Ground, Lidar, World
-from ..mapping.world import require_positive
+from ..values import is_number, require_count, require_positive
 from . import scanned
 from .logged import of_log
 from .models import map_network
@@ -256,8 +254,7 @@ def _source(waypoints: Waypoints | None) -> str:
 def _pair(scale: Any) -> tuple[float, float]:
     """What x and y are multiplied by."""
     numbers = list(scale) if _is_list(scale) else [scale]
-    good = all(isinstance(n, Real) and not isinstance(n, bool) for n in numbers)
-    if not good or len(numbers) != 2 or not all(math.isfinite(n) and n for n in numbers):
+    if len(numbers) != 2 or not all(is_number(n) and n for n in numbers):
         raise ValueError(
             f"waypoints_scale is {scale!r}, expected two finite numbers other than 0, for x and y, "
             "as [10.0, -10.0]"

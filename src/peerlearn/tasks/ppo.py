@@ -6,16 +6,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from numbers import Integral, Real
 from typing import Any, Literal
 
 import torch
 
-from ..data.drift import require_count
 from ..environments import Environment, Pursuit, Zoo
 from ..learners import PPOLearner
 from ..learners.modules import Layout
 from ..learners.policies import Policy
+from ..values import count_problems, is_number, is_positive, is_whole, require_count
 from .base import BaseTask
 from .supervised import made
 
@@ -125,12 +124,12 @@ class PPOTask(BaseTask):
         found = [
             *_counts(self, "episodes", "rounds_per_collection", "recent"),
             *_counts(self, *(["batch_size"] if self.batch_size is not None else [])),
-            *_within(self, "variance", 0, math.inf), *_within(self, "clip", 0, math.inf),
-            *_within(self, "discount", 0, 1), *self._wrong_widths(),
+            *_positive(self, "variance"), *_positive(self, "clip"),
+            *_positive(self, "discount", most=1), *self._wrong_widths(),
         ]  # fmt: skip
-        if self.gae is not None and not _number(self.gae, 0, 1):
+        if self.gae is not None and not is_number(self.gae, 0, 1):
             found.append(f"gae is {self.gae!r}, expected a number from 0 to 1, or None")
-        if not _number(self.entropy, 0, math.inf):
+        if not is_number(self.entropy, 0):
             found.append(f"entropy is {self.entropy!r}, expected a number that is not negative")
         elif self.entropy and not self.facts.discrete:
             found.append(
@@ -143,7 +142,7 @@ class PPOTask(BaseTask):
 
     def _wrong_widths(self) -> list[str]:
         several = isinstance(self.hidden, Sequence) and not isinstance(self.hidden, str)
-        if several and all(_whole(h) for h in self.hidden):
+        if several and all(map(is_whole, self.hidden)):
             return []
         return [f"hidden is {self.hidden!r}, expected a list of whole numbers of at least 1"]
 
@@ -168,7 +167,7 @@ class PPOTask(BaseTask):
             ),
             *(
                 f"rates gives {name} {rate!r}, expected a number that is not negative"
-                for name, rate in self.rates.items() if not _number(rate, 0, math.inf)
+                for name, rate in self.rates.items() if not is_number(rate, 0)
             ),
         ]  # fmt: skip
 
@@ -244,27 +243,13 @@ def pettingzoo(
     return task
 
 
-def _number(value: Any, least: float, most: float) -> bool:
-    real = isinstance(value, Real) and not isinstance(value, bool)
-    return real and math.isfinite(value) and least <= value <= most
-
-
-def _within(task: PPOTask, name: str, above: float, most: float) -> list[str]:
+def _positive(task: PPOTask, name: str, most: float = math.inf) -> list[str]:
     value = getattr(task, name)
-    if _number(value, above, most) and value > above:
+    if is_positive(value, most):
         return []
     upto = "" if math.isinf(most) else f" and at most {most:g}"
-    return [f"{name} is {value!r}, expected a number greater than {above:g}{upto}"]
+    return [f"{name} is {value!r}, expected a number greater than 0{upto}"]
 
 
 def _counts(task: PPOTask, *names: str) -> list[str]:
-    return [
-        f"{name} is {value!r}, expected a whole number of at least 1"
-        for name in names
-        for value in [getattr(task, name)]
-        if not _whole(value)
-    ]
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
+    return [s for name in names for s in count_problems(name, getattr(task, name))]

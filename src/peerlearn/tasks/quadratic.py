@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -14,6 +12,7 @@ from torch import Tensor
 
 from ..errors import ConfigurationError
 from ..learners import QuadraticInTurn, QuadraticLearner
+from ..values import count_problems, is_positive
 from .base import BaseTask
 from .fingerprint import digest_of_tensors
 
@@ -98,7 +97,7 @@ def quadratic(
         ConfigurationError: with everything that is wrong with the arguments.
     """
     counts = {"agents": (agents, 1), "dimension": (dimension, 1), "seed": (seed, 0)}
-    found = [s for name, (value, least) in counts.items() for s in _count(name, value, least)]
+    found = [s for name, (value, n) in counts.items() for s in count_problems(name, value, n)]
     found += _curvature(smoothness, convexity)
     if found:
         raise ConfigurationError(found)
@@ -113,17 +112,11 @@ def quadratic(
     return QuadraticTask((hessians + hessians.mT) / 2, optima)
 
 
-def _count(name: str, value: Any, least: int) -> list[str]:
-    whole = isinstance(value, Integral) and not isinstance(value, bool)
-    right = whole and value >= least
-    return [] if right else [f"{name} is {value!r}, expected a whole number of at least {least}"]
-
-
 def _curvature(smoothness: Any, convexity: Any) -> list[str]:
     found = [
         f"{name} is {value!r}, expected a positive number"
         for name, value in (("smoothness", smoothness), ("convexity", convexity))
-        if not isinstance(value, Real) or not math.isfinite(value) or value <= 0
+        if not is_positive(value)
     ]
     if not found and convexity > smoothness:
         found.append(f"convexity is {convexity}, expected at most the smoothness, {smoothness}")

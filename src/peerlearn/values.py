@@ -1,0 +1,42 @@
+"""Whether a value that was given is such a number as was asked for."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+from typing import Any
+
+
+def is_whole(value: Any, least: int = 1) -> bool:
+    """A whole number of at least so much; NumPy's are whole numbers, too, and truth is none."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+
+
+def is_number(value: Any, least: float = -math.inf, most: float = math.inf) -> bool:
+    """A finite number in [least, most]."""
+    real = isinstance(value, Real) and not isinstance(value, bool)
+    return real and math.isfinite(value) and least <= value <= most
+
+
+def is_positive(value: Any, most: float = math.inf) -> bool:
+    """A finite number in (0, most]."""
+    return is_number(value, 0.0, most) and value > 0
+
+
+def count_problems(name: str, value: Any, least: int = 1) -> list[str]:
+    """Why a value is no whole number of at least so much."""
+    if is_whole(value, least):
+        return []
+    return [f"{name} is {value!r}, expected a whole number of at least {least}"]
+
+
+def require_count(name: str, value: Any, least: int = 1) -> None:
+    """Raise ValueError unless the value is a whole number of at least so much."""
+    for problem in count_problems(name, value, least):
+        raise ValueError(problem)
+
+
+def require_positive(name: str, value: Any) -> None:
+    """Raise ValueError unless the value is a finite number above 0."""
+    if not is_positive(value):
+        raise ValueError(f"{name} is {value!r}, expected a positive finite number")
