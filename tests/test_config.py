@@ -395,7 +395,7 @@ def test_every_weights_can_be_named(name):
 
 @pytest.mark.parametrize("name", TASKS)
 def test_what_a_task_may_say_is_known(name):
-    from peerlearn.config import _task_model
+    from peerlearn.config_tables import _task_model
 
     known = set(_task_model(name).model_fields)
     assert {"name", "agents"} <= known

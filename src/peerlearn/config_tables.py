@@ -1,0 +1,245 @@
+"""The tables of an experiment file, each read, checked and built: task, graph and algorithms."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import networkx as nx
+from pydantic import Field
+
+from . import graphs
+from .algorithm import Algorithm
+from .algorithms import ALGORITHMS, ALIASES, find
+from .data import PARTITIONS
+from .errors import nearest, unknown
+from .graphs import SCHEDULES, TOPOLOGIES, GraphSchedule
+from .graphs.topologies import SIZED
+from .tables import Problem, at_key, checked, join, options_model
+from .tasks import OPTIONS, TASKS, BaseTask
+
+FOLDER_NAME = r"^\w[\w .,=+-]*$"
+NAME_WORDS = "a name for a folder: letters, digits, spaces and _ . , = + -"
+# what a built-in task says of itself
+OWN_OF_TASK = ("source", "name", "sample_bytes", "details", "shared", "in_turn")
+
+
+def _named(table: Any, path: str, known: Sequence[str]) -> tuple[str | None, list[Problem]]:
+    """The name in a table, if it is one of the known ones."""
+    if not isinstance(table, dict):
+        return None, []  # said where the outermost table is checked
+    name, where = table.get("name"), join(path, "name")
+    kind = path.split(".")[-1].split("s[")[0]  # algorithms[1] -> algorithm
+    if name is None:
+        return None, [Problem(where, f"missing; {nearest('', known)}")]
+    if name not in known:
+        return None, [Problem(where, str(unknown(kind, name, known)))]
+    return name, []
+
+
+def read_task(table: Any, seed: int) -> tuple[BaseTask | None, list[Problem]]:
+    """The task, built without the keys that are wrong, so that the others are judged, too."""
+    name, problems = _named(table, "task", list(TASKS))
+    if name is None:
+        return None, problems
+    right, problems = checked(_task_model(name), table, "task")
+    wrong = [key for key in table if key not in right]
+    found = _partition_options(right)
+    problems += found
+    wrong += ["partition_options"] if found else []
+    task, found = _build_task(dict(table), wrong, seed) if right else (None, [])
+    return task, problems + found
+
+
+def _partition_options(right: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with the options of a task's partition, a table of their own."""
+    name, options = right.get("partition"), right.get("partition_options")
+    if options is None or name not in PARTITIONS:
+        return []
+    model = options_model(PARTITIONS[name], skip=("targets", "agents", "seed"))
+    return checked(model, options, "task.partition_options")[1]
+
+
+def _build_task(
+    table: dict[str, Any], wrong: list[str], seed: int
+) -> tuple[BaseTask | None, list[Problem]]:
+    """A key that the task complains about is said and left out, until no complaint is left.
+
+    What it says because of a key that was left out is no mistake of its own.
+    """
+    problems: list[Problem] = []
+    task: BaseTask | None
+    while True:
+        table = {key: value for key, value in table.items() if key not in wrong}
+        try:
+            task = make_task(table, seed)
+            sentences = task.problems()
+        except (ValueError, OSError) as error:
+            task, sentences = None, [str(error)]
+        found = [_of_task(sentence, table) for sentence in sentences]
+        problems += [p for p in found if not any(_mentions(p.text, key) for key in wrong)]
+        keys = {p.path.removeprefix("task").removeprefix(".") for p in found} - {"", "name"}
+        keys = {key.split(".")[0] for key in keys}
+        if not keys:
+            return task, problems
+        wrong = [*wrong, *keys]
+
+
+def _of_task(sentence: str, table: Mapping[str, Any]) -> Problem:
+    """A task's sentence, at the key that it speaks of, be it one of its partition's options."""
+    found, options = at_key("task", sentence, table), table.get("partition_options")
+    if found.path != "task" or not isinstance(options, dict):
+        return found
+    nested = at_key("task.partition_options", sentence, options)
+    return nested if nested.path.count(".") > 1 else found
+
+
+def _mentions(text: str, key: str) -> bool:
+    return re.search(rf"\b{re.escape(key)}\b", text) is not None
+
+
+def team_size(table: Any, task: BaseTask | None, problems: list[Problem]) -> int | None:
+    """The size of the team, if it is sure: the file says so, or no key of the task is wrong."""
+    stated = table.get("agents") if isinstance(table, dict) else None
+    if isinstance(stated, int) and stated >= 1:
+        return stated
+    return task.agents if task is not None and not problems else None
+
+
+def _task_model(name: str) -> Any:
+    """What a task may be told, with the options that it hands on."""
+    fields: dict[str, Any] = {"name": (str, ...)}
+    if _takes_seed(name):
+        fields["seed"] = (int, Field(None, ge=0, description="a whole number, 0 or more"))
+    return options_model(TASKS[name], *OPTIONS.get(name, ()), skip=OWN_OF_TASK, **fields)
+
+
+def _takes_seed(name: str) -> bool:
+    """Whether anything of the task itself is drawn."""
+    functions = (TASKS[name], *OPTIONS.get(name, ()))
+    return any("seed" in inspect.signature(f).parameters for f in functions)
+
+
+def make_task(table: Mapping[str, Any], seed: int) -> BaseTask:
+    """The task of a table that is right; its data are dealt out under the seed, or its own."""
+    name = table["name"]
+    drawn = {"seed": seed} if _takes_seed(name) else {}
+    return TASKS[name](**{**drawn, **{k: v for k, v in table.items() if k != "name"}})
+
+
+def read_graph(
+    table: Any, agents: int | None
+) -> tuple[nx.Graph | GraphSchedule | None, list[Problem]]:
+    """The graph for a team of that size, under its schedule if it has one."""
+    name, problems = _named(table, "graph", list(TOPOLOGIES))
+    if name is None:
+        return None, problems
+    builder = SIZED.get(name, TOPOLOGIES[name])
+    first = next(iter(inspect.signature(builder).parameters))
+    model = options_model(builder, skip=[first], name=(str, ...), schedule=(dict[str, Any], None))
+    options, problems = checked(model, table, "graph")
+    graph = None
+    if agents is not None and options:
+        options = {k: v for k, v in options.items() if k not in ("name", "schedule")}
+        try:
+            graph = graphs.build(name, agents, **options)
+        except (ValueError, OSError) as error:
+            problems.append(at_key("graph", str(error), table))
+    scheduled, found = _scheduled(graph, table.get("schedule"))
+    problems += found
+    return (None if problems else scheduled), problems
+
+
+def _scheduled(
+    graph: nx.Graph | None, table: Any
+) -> tuple[nx.Graph | GraphSchedule | None, list[Problem]]:
+    """The graph under its schedule, if it has one; without a graph only the schedule's options."""
+    name, problems = _named(table, "graph.schedule", list(SCHEDULES))
+    if name is None:
+        return graph, problems
+    first = next(iter(inspect.signature(SCHEDULES[name]).parameters))
+    model = options_model(SCHEDULES[name], skip=[first], name=(str, ...))
+    options, problems = checked(model, table, "graph.schedule")
+    if not options:
+        return None, problems
+    options.pop("name")
+    try:
+        _require_edges(name, first, graph)
+        schedule = graphs.build_schedule(name, graph or nx.complete_graph(2), **options)
+    except ValueError as error:
+        return None, [*problems, at_key("graph.schedule", str(error), table)]
+    return (None if graph is None else schedule), problems
+
+
+def _require_edges(schedule: str, first: str, graph: nx.Graph | None) -> None:
+    """A schedule of agents, not of a graph, draws its own edges: those of the graph are lost."""
+    if first != "agents" or graph is None or nx.density(graph) == 1 or len(graph) == 1:
+        return
+    raise ValueError(
+        f"schedule {schedule} draws its own edges, so those of the graph "
+        f"{graph.graph.get('name', '')} would be lost; name the graph 'complete'"
+    )
+
+
+def read_algorithms(tables: Any) -> tuple[dict[str, Algorithm], dict[str, str], list[Problem]]:
+    """label -> method, and label -> where it stands in the file."""
+    methods: dict[str, Algorithm] = {}
+    paths: dict[str, str] = {}
+    seen: set[str] = set()
+    problems = []
+    for number, table in enumerate(tables if isinstance(tables, list) else []):
+        path = join("algorithms", number)
+        label, method, found = _algorithm(table, path)
+        problems += found
+        if label and label.lower() in seen:  # many file systems do not tell A from a
+            problems.append(Problem(
+                join(path, "label"),
+                f"{label!r} is the label of another algorithm; labels name folders and figures, "
+                "give each its own",
+            ))  # fmt: skip
+        seen.add(label.lower())
+        if method is not None:
+            methods[label], paths[label] = method, path
+    return methods, paths, problems
+
+
+def _algorithm(table: Any, path: str) -> tuple[str, Algorithm | None, list[Problem]]:
+    if not isinstance(table, dict):
+        return "", None, []
+    known = [*(a.__name__ for a in ALGORITHMS), *ALIASES]
+    names = [n for n in known if n.lower() == str(table.get("name")).lower()]
+    name, problems = _named({**table, "name": names[0]} if names else table, path, known)
+    if name is None:
+        return "", None, problems
+    kind = find(name)
+    label = (
+        str,
+        Field(None, pattern=FOLDER_NAME, description=NAME_WORDS),
+    )
+    settings, problems = checked(options_model(kind, name=(str, ...), label=label), table, path)
+    shown = settings.pop("label", None) or kind.__name__
+    settings.pop("name", None)
+    problems += _setting_problems(kind, settings, path)
+    return shown, None if problems else kind(**_hashable(settings)), problems
+
+
+def _setting_problems(kind: type[Algorithm], settings: dict[str, Any], path: str) -> list[Problem]:
+    """What the method says of its hyper-parameters, from an instance that does not refuse them."""
+    lenient = type(kind.__name__, (kind,), {"__post_init__": lambda self: None})
+    sentences = lenient(**_hashable(settings)).problems()
+    optimizer = "optimizer" if "optimizer" in settings else "options"
+    found = [at_key(path, sentence, settings) for sentence in sentences]
+    unclear = path if optimizer not in settings else join(path, optimizer)
+    return [p if p.path != path else Problem(unclear, p.text) for p in found]
+
+
+def _hashable(settings: dict[str, Any]) -> dict[str, Any]:
+    """Lists among the options of an optimizer as tuples, as torch writes betas."""
+    return {
+        name: {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+        if isinstance(value, dict)
+        else value
+        for name, value in settings.items()
+    }
