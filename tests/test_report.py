@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import math
@@ -324,6 +325,22 @@ def test_seeds_give_mean_and_spread() -> None:
     assert "±" in cells(row)["worst agent"]
 
 
+def test_the_spreadsheet_has_all_digits_of_the_table(tmp_path: Path) -> None:
+    runs = [lines(name, seed=s) for name in ("DSGD", "DiNNO") for s in range(2)]
+    build(write(tmp_path, *runs))
+    with (tmp_path / "table.csv").open(newline="", encoding="utf-8") as file:
+        read = list(csv.DictReader(file))
+    rows = summarize(read_all(tmp_path))
+    assert [line["label"] for line in read] == [row.label for row in rows] == ["DiNNO", "DSGD"]
+    for line, row in zip(read, rows, strict=True):
+        assert row.mean
+        assert row.consensus_error
+        assert (float(line["mean"]), float(line["mean_spread"])) == row.mean
+        assert float(line["consensus_error"]) == row.consensus_error.mean
+        assert (line["seeds"], line["rounds"]) == ("0; 1", "600; 600")
+        assert "coordinator_sent" not in line, "a column of nothing"
+
+
 def test_a_loss_is_best_where_it_is_smallest() -> None:
     (row,) = summarize([from_lines(lines(measure="position_error"))])
     assert row.measure == "position_error"
@@ -441,7 +458,7 @@ def test_everything_is_written_and_twice_the_same(tmp_path: Path) -> None:
     assert (once, twice) == (tmp_path / "elsewhere", runs)
     files = {str(p.relative_to(once)) for p in once.rglob("*.*")}
     drawn = {f"figures/{name}.{kind}" for name in FIGURES for kind in ("png", "svg")}
-    assert files == {"report.html", *drawn}
+    assert files == {"report.html", "table.csv", *drawn}
     assert all((once / f).read_bytes() == (twice / f).read_bytes() for f in files)
 
 

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..record import EXPERIMENT_FILE, Record, read_all
-from . import maps, rollouts, style
+from . import maps, rollouts, spreadsheet, style
 from .figures import draw
 from .measures import is_coordinated, main_measure, outcome, rises, rounds_apart, talks
 from .table import (
@@ -33,6 +33,7 @@ from .table import (
 )
 
 PAGE = "report.html"
+TABLE = "table.csv"
 PICTURES = (maps, rollouts)  # of what runs have kept to be drawn; each finds its own
 NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
 HIDDEN = ("edges", "positions")  # of a graph: drawn, not written
@@ -41,10 +42,10 @@ NAMED = 5  # algorithms in the sentence at the top; the table has them all
 
 
 def build(folder: str | Path, out: str | Path | None = None) -> Path:
-    """Write ``report.html`` and ``figures/*`` (PNG, SVG, GIF) about all runs below ``folder``.
+    """Write ``report.html``, ``figures/*`` (PNG, SVG, GIF) and ``table.csv`` about all runs.
 
     Args:
-        folder: where the runs lie, at any depth.
+        folder: the runs lie below it, at any depth.
         out: the folder to write to; by default ``folder`` itself.
 
     Returns:
@@ -65,6 +66,7 @@ def build(folder: str | Path, out: str | Path | None = None) -> Path:
     path = out / PAGE
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
+    spreadsheet.save(summarize(records), out / TABLE)
     return path
 
 
