@@ -79,7 +79,7 @@ def test_a_checkpoint_that_is_cut_short_is_refused(tmp_path):
     whole = path.read_bytes()
     for length in (0, 4, 8, 50, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
-        with pytest.raises(ValueError, match=r"no readable checkpoint .*remove it to start"):
+        with pytest.raises(ValueError, match=r"no readable checkpoint .*; remove .* to train this"):
             load(path)
 
 

@@ -351,6 +351,19 @@ def test_a_loss_is_best_where_it_is_smallest() -> None:
     assert row.generalization_gap.mean == pytest.approx(-0.01)
 
 
+def test_only_seeds_of_the_same_request_are_averaged(tmp_path: Path) -> None:
+    """What lies below one folder may be a sweep: the same seed with other settings, or again."""
+    for folder, settings in {"low": {"lr": 0.1}, "high": {"lr": 0.9}, "again": {"lr": 0.9}}.items():
+        for seed in (0, 1):
+            start, *rest = lines("DSGD", seed=seed)
+            run = tmp_path / folder / "DSGD" / f"seed-{seed}"
+            run.mkdir(parents=True)
+            text = "".join(json.dumps(x) + "\n" for x in [{**start, "settings": settings}, *rest])
+            (run / "record.jsonl").write_text(text)
+    rows = {row.label: row.seeds for row in summarize(read_all(tmp_path))}
+    assert rows == {f"DSGD, {folder}": (0, 1) for folder in ("low", "high", "again")}
+
+
 def test_several_graphs_are_told_apart() -> None:
     star = nx.star_graph(9)
     star.name = "star"

@@ -188,7 +188,8 @@ def test_resuming_where_nothing_is_begins(tmp_path):
 def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(tmp_path):
     train(out=tmp_path)
     (tmp_path / CHECKPOINT).unlink()
-    for text in ("", '{"kind": "start", "alg', (tmp_path / "record.jsonl").read_text()):
+    start, first, *_ = (tmp_path / "record.jsonl").read_text().splitlines(keepends=True)
+    for text in ("", '{"kind": "start", "alg', start, start + first):
         (tmp_path / CHECKPOINT).unlink(missing_ok=True)
         (tmp_path / "record.jsonl").write_text(text)
         resumed = train(out=tmp_path, resume=True)
@@ -265,11 +266,36 @@ def test_another_configuration_is_refused_and_left_alone(changed, words, tmp_pat
         assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize("lines", [1, 2, 4])
+def test_a_record_that_ends_before_its_checkpoint_is_told(lines, tmp_path):
+    train(out=tmp_path)  # evaluated after 0, 3, 6 and 9 rounds
+    record = tmp_path / "record.jsonl"
+    whole = record.read_text().splitlines(keepends=True)
+    record.write_text("".join(whole[:lines]) + whole[lines][:-9])
+    kept = record.read_bytes()
+    said = (
+        rf"lacks the evaluation of round {3 * (lines - 1)}, though the checkpoint .* of round 9; "
+    )
+    with pytest.raises(ConfigurationError, match=said):
+        train(out=tmp_path, resume=True)
+    assert record.read_bytes() == kept
+
+
+def test_a_record_whose_checkpoint_is_gone_is_left_alone(tmp_path):
+    train(out=tmp_path)
+    (tmp_path / CHECKPOINT).unlink()
+    kept = (tmp_path / "record.jsonl").read_bytes()
+    said = r"goes up to round 9, but checkpoint\.safetensors beside it is missing; put it back"
+    with pytest.raises(ConfigurationError, match=said):
+        train(out=tmp_path, resume=True)
+    assert (tmp_path / "record.jsonl").read_bytes() == kept
+
+
 def test_a_damaged_checkpoint_is_told(tmp_path):
     train(out=tmp_path)
     path = tmp_path / CHECKPOINT
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(ValueError, match=r"no readable checkpoint .*remove it to start this run"):
+    with pytest.raises(ValueError, match=r"no readable checkpoint .*; remove .* to train this run"):
         train(out=tmp_path, resume=True)
 
 

@@ -74,7 +74,8 @@ def load(path: Path) -> Checkpoint:
         )
     except (SafetensorError, KeyError, ValueError) as error:
         raise ValueError(
-            f"{path} is no readable checkpoint ({error}); remove it to start this run anew"
+            f"{path} is no readable checkpoint ({error}); remove {path.parent} to train this run "
+            "again"
         ) from error
 
 

@@ -22,6 +22,10 @@ from .tasks import OPTIONS, TASKS, BaseTask
 
 FOLDER_NAME = r"^\w[\w .,=+-]*$"
 NAME_WORDS = "a name for a folder: letters, digits, spaces and _ . , = + -"
+SCHEDULE = (
+    dict[str, Any] | None,
+    Field(None, description="a table such as {name = 'random_matchings'}"),
+)
 # what a built-in task says of itself
 OWN_OF_TASK = ("source", "name", "sample_bytes", "details", "shared", "in_turn")
 
@@ -135,10 +139,11 @@ def read_graph(
     """The graph for a team of that size, under its schedule if it has one."""
     name, problems = _named(table, "graph", list(TOPOLOGIES))
     if name is None:
-        return None, problems
+        schedule = table.get("schedule") if isinstance(table, dict) else None
+        return None, problems + _scheduled(None, schedule)[1]
     builder = SIZED.get(name, TOPOLOGIES[name])
     first = next(iter(inspect.signature(builder).parameters))
-    model = options_model(builder, skip=[first], name=(str, ...), schedule=(dict[str, Any], None))
+    model = options_model(builder, skip=[first], name=(str, ...), schedule=SCHEDULE)
     options, problems = checked(model, table, "graph")
     graph = None
     if agents is not None and options:

@@ -95,7 +95,7 @@ def _override(raw: dict[str, Any], text: str) -> list[Problem]:
     try:
         word = re.fullmatch(r"(?!(true|false|inf|nan)$)[A-Za-z_][\w-]*", value)
         parsed = value if word else _value(value)
-        *parents, last = path.split(".")
+        *parents, last = re.sub(r"\[(\d+)\]", r".\1", path).split(".")  # as errors write it
         table = raw
         for key in parents:
             table = _child(table, key)
@@ -255,6 +255,11 @@ def _check_folder(experiment: Experiment, folder: Path, resume: bool, team: Team
     """Refuse a folder whose runs are not those of this experiment."""
     if folder.exists() and not folder.is_dir():
         raise ConfigurationError([f"{folder} is a file, expected a folder for the runs"])
+    others = sorted(p.parent for p in folder.rglob(FILE_NAME) if p.parent != folder)
+    if others:
+        raise ConfigurationError(
+            [f"{folder} holds other experiments, such as {others[0]}; choose another folder"]
+        )
     if not resume and any(folder.rglob(record.FILE_NAME)):
         raise ConfigurationError(
             [f"{folder} holds another run; resume it, choose another folder, or remove it"]

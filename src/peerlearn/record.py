@@ -26,7 +26,8 @@
 Numbers that are NaN or infinite are written as null, which JSON has, and read as NaN.
 
 A line is flushed to the operating system as soon as it is written, so a killed run leaves a
-readable record; a last line cut short by a crash is ignored by the reader.
+readable record; a last line cut short by a crash is ignored by the reader. What stands before a
+checkpoint is on the disk before the checkpoint is.
 """
 
 from __future__ import annotations
@@ -56,6 +57,10 @@ class Recorder:
     def write(self, kind: str, **fields: Any) -> None:
         self._file.write(json.dumps({"kind": kind, **as_json(fields)}, allow_nan=False) + "\n")
         self._file.flush()
+
+    def keep(self) -> None:
+        """Down to the disk, as before a checkpoint, which must not survive what it goes on from."""
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()
@@ -145,7 +150,8 @@ def from_lines(lines: Iterable[dict[str, Any]], folder: Path | None = None) -> R
 
 def read_all(folder: str | Path) -> list[Record]:
     """Every run below ``folder``, in the order in which they were begun."""
-    paths = sorted(Path(folder).rglob(FILE_NAME), key=lambda p: (p.stat().st_ctime_ns, str(p)))
+    found = sorted(Path(folder).rglob(FILE_NAME), key=lambda p: (p.stat().st_ctime_ns, str(p)))
+    paths = [p for p in found if first_line(p)]  # a run killed before its first line has none
     if not paths:
         raise ValueError(f"{folder} holds no run: no {FILE_NAME} in it or below it")
     records = [read(p) for p in paths]
@@ -170,14 +176,22 @@ def first_line(path: Path) -> dict[str, Any]:
     return next(iter(_lines(path)), {})
 
 
+def evaluated(path: Path) -> list[int]:
+    """The rounds after which the team was evaluated."""
+    return [line["round"] for line in _lines(path) if line["kind"] == "evaluation"]
+
+
 def _lines(path: Path) -> Iterable[dict[str, Any]]:
     with open(path, encoding="utf-8") as file:
-        for line in file:
+        for number, line in enumerate(file, start=1):
             try:
                 yield json.loads(line)
             except json.JSONDecodeError:
                 if line.endswith("\n"):
-                    raise ValueError(f"{path} is damaged: {line[:80]!r} is not JSON") from None
+                    raise ValueError(
+                        f"{path} is damaged: line {number}, {line[:80]!r}, is not JSON; mend it, "
+                        f"or remove {path.parent} to train this run again"
+                    ) from None
 
 
 def _columns(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:

@@ -293,6 +293,8 @@ class Session:
         learner = self.team.collect(self.learner.state(), total)
         path = self.setup.checkpoint_path
         if path is not None:
+            if self.recorder is not None:
+                self.recorder.keep()
             kept = checkpoints.Checkpoint(
                 round=self.done,
                 configuration=self.setup.configuration,

@@ -106,9 +106,25 @@ class Setup:
                     f"{path} has no {lines.name} beside it that tells what was run; remove "
                     f"{path.name} to start this run anew"
                 ])  # fmt: skip
+            self._require_evaluations(lines, kept.round)
             self.checkpoint = kept
         elif lines.exists():
             _check_same(lines, record.first_line(lines), self)
+            if done := max(record.evaluated(lines), default=0):
+                raise ConfigurationError([
+                    f"{lines} goes up to round {done}, but {path.name} beside it is missing; put "
+                    f"it back, or remove {lines.parent} to train this run again"
+                ])  # fmt: skip
+
+    def _require_evaluations(self, lines: Path, done: int) -> None:
+        """All that were due before the checkpoint are in the record, to be shown in the end."""
+        due = {*range(0, done + 1, self.evaluate_every), *([done] if done == self.rounds else [])}
+        if missing := sorted(due - {*record.evaluated(lines)}):
+            raise ConfigurationError([
+                f"{lines} lacks the evaluation of round {missing[0]}, though the checkpoint "
+                f"beside it is of round {done}; put it back, or remove {lines.parent} to train "
+                "this run again"
+            ])  # fmt: skip
 
     @contextmanager
     def held(self) -> Iterator[None]:

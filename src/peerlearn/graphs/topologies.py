@@ -119,6 +119,7 @@ def from_edge_list(path: str | Path, n: int | None = None) -> nx.Graph:
         raise ValueError(f"{path} is no edge list: " + listed(mistakes, separator="; "))
     graph = nx.empty_graph(max(map(max, edges)) + 1 if n is None else n)
     graph.add_edges_from(edges)
+    graph.graph["name"] = Path(path).stem
     return numbered(graph)
 
 

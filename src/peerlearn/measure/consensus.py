@@ -6,8 +6,9 @@ from torch import Tensor
 
 
 def consensus_error(theta: Tensor) -> Tensor:
-    """||theta_i - mean_j theta_j|| of each agent: (A, P) -> (A,)."""
-    return (theta - theta.mean(dim=0)).norm(dim=1)
+    """||theta_i - mean_j theta_j|| of each agent: (A, P) -> (A,); exactly 0 where all are alike."""
+    apart = theta - theta[0]  # a mean of equal numbers need not be that number
+    return (apart - apart.mean(dim=0)).norm(dim=1)
 
 
 def consensus_error_normalized(theta: Tensor) -> Tensor:

@@ -117,7 +117,7 @@ def _over_rounds(groups: Groups, name: str, measure: str) -> Iterator[Drawing]:
             _how_to_read(groups, measure),
             RECENTLY if measure.startswith(RECENT) else "",
             drifts,
-            _ends(curves, measure),
+            _ends(curves, groups, measure),
             _unequal(groups, measure) if name in ("rounds", "cumulative_loss") else "",
         ]
         yield Drawing(name, figure, title, " ".join(filter(None, said)))
@@ -259,9 +259,14 @@ def _gradients(records: Sequence[Record]) -> str:
     return f"{number.mean:.2g}" if number else ""
 
 
-def _ends(curves: dict[str, Curve], measure: str) -> str:
-    ends = {x: show(Number(c.mean[-1]), measure) for x, c in curves.items() if c.rounds.size}
-    return "At the end: " + ", ".join(f"{label} {value}" for label, value in ends.items()) + "."
+def _ends(curves: dict[str, Curve], groups: Groups, measure: str) -> str:
+    """The last values; those of runs that all diverged are none of an end."""
+    ends = [
+        f"{label} {show(Number(c.mean[-1]), measure)}"
+        for label, c in curves.items()
+        if c.rounds.size and any(r.diverged is None for r in groups[label])
+    ]
+    return f"At the end: {', '.join(ends)}." if ends else ""
 
 
 def _compared(apart: list[str]) -> str:

@@ -89,7 +89,8 @@ def _content(records: Sequence[Record], folder: Path) -> dict[str, Any]:
     return {
         "title": _title(records),
         "summary": _summary(records, rows),
-        "headings": [h for h in table[0] if h not in empty],
+        "headings": [h for h in table[0] if h not in (*empty, "remarks")],
+        "remarks": {line["algorithm"]: line["remarks"] for line in table if line["remarks"]},
         "textual": TEXTUAL + RUN_TEXTUAL,
         "rows": table,
         "dots": [f"var(--series-{n % len(style.LIGHT)})" for n in range(len(rows))],

@@ -7,6 +7,7 @@ import statistics
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -222,14 +223,47 @@ def listed(names: Sequence[str]) -> str:
 
 
 def grouped(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """The runs of each algorithm: its seeds. Where there are several graphs, each on its own."""
+    """The runs of each algorithm: its seeds. Where there are several graphs, each on its own.
+
+    What is no other seed of the same request has a line of its own, with the folder in its label.
+    """
     several = len(graph_names(records)) > 1
     groups: dict[str, list[Record]] = {}
     for record in records:
         graph = ", ".join(graph_names([record])) if several else ""
         label = f"{record.label}, {graph}" if graph else record.label
         groups.setdefault(label, []).append(record)
+    found: dict[str, list[Record]] = {}
+    for label, runs in groups.items():
+        found |= {label: runs} if _only_seeds(runs) else _by_folder(label, runs)
+    return found
+
+
+def _only_seeds(records: Sequence[Record]) -> bool:
+    """Whether the runs differ in nothing but their seeds, as far as their requests tell."""
+    alike = ("settings", "agents", "parameters", "weights", "rounds", "evaluate_every", "dtype")
+    first, *others = [[r.start.get(name) for name in alike] for r in records]
+    return len({r.seed for r in records}) == len(records) and all(r == first for r in others)
+
+
+def _by_folder(label: str, records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Runs with one label out of several folders, each folder on its own."""
+    folders = [_folder(record) for record in records]
+    names = {f: f.name for f in folders if f is not None}
+    if len({*names.values()}) < len(names):
+        names = {f: str(f) for f in names}
+    groups: dict[str, list[Record]] = {}
+    for record, folder in zip(records, folders, strict=True):
+        where = f"{label}, {names[folder]}" if folder is not None else label
+        groups.setdefault(where, []).append(record)
     return groups
+
+
+def _folder(record: Record) -> Path | None:
+    """That of its experiment, or its own."""
+    folder = record.folder
+    is_seed = folder is not None and folder.name == f"seed-{record.seed}"
+    return folder.parents[1] if folder is not None and is_seed else folder
 
 
 def graph_names(records: Iterable[Record]) -> list[str]:
