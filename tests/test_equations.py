@@ -13,7 +13,7 @@ from quadratics import SHAPES, TASK, iterates
 import peerlearn as pl
 from peerlearn import graphs
 from peerlearn.algorithms import ALGORITHMS
-from peerlearn.schedules import diminishing
+from peerlearn.schedules import diminishing, geometric, linear
 
 
 @dataclass
@@ -45,12 +45,12 @@ def dsgd(p: Problem, alpha=0.05, mixed=False, rate=lambda k, alpha: alpha):
     return x
 
 
-def dsgt(p: Problem, alpha=0.05):
+def dsgt(p: Problem, alpha=0.05, rate=lambda k, alpha: alpha):
     x = list(p.x0)
     g = [p.gradient(i, x[i]) for i in range(6)]
     y = list(g)
-    for _ in range(p.rounds):
-        moved = [x[j] - alpha * y[j] for j in range(6)]
+    for k in range(p.rounds):
+        moved = [x[j] - rate(k, alpha) * y[j] for j in range(6)]
         x = [p.mixed(i, moved) for i in range(6)]
         new = [p.gradient(i, x[i]) for i in range(6)]
         y = [p.mixed(i, y) + new[i] - g[i] for i in range(6)]
@@ -102,42 +102,45 @@ def momentum_on_consensus(p: Problem, alpha=0.05, beta=0.4):
     return x
 
 
-def dinno(p: Problem, step, rho=0.5, inner=3):
-    """(4a) and ``inner`` primal steps on (4b); ``step(psi, g, memory)`` is the optimizer's."""
+def dinno(p: Problem, step, rhos=lambda k: 0.5, rate=lambda k: 0.03, inner=3, persistent=False):
+    """(4a) and ``inner`` primal steps on (4b), each a ``step(psi, g, alpha, memory)``."""
     x, dual = list(p.x0), [np.zeros(3)] * 6
-    for _ in range(p.rounds):
+    memories = [{} for _ in range(6)]
+    for k in range(p.rounds):
+        rho = rhos(k)
         dual = [
             dual[i] + rho * sum(x[i] - x[j] for j in p.neighbors[i]) for i in range(6)
         ]  # fmt: skip
         new = []
         for i in range(6):
-            psi, memory = x[i], {}
+            psi, memory = x[i], memories[i] if persistent else {}
             for _ in range(inner):
                 g = p.gradient(i, psi) + dual[i]
                 g = g + 2 * rho * sum(psi - (x[i] + x[j]) / 2 for j in p.neighbors[i])
-                psi = step(psi, g, memory)
+                psi = step(psi, g, rate(k), memory)
             new.append(psi)
         x = new
     return x
 
 
-def sgd_step(psi, g, memory):
-    return psi - 0.03 * g
+def sgd_step(psi, g, alpha, memory):
+    return psi - alpha * g
 
 
-def adam_step(psi, g, memory):
+def adam_step(psi, g, alpha, memory):
     t = memory["t"] = memory.get("t", 0) + 1
     m = memory["m"] = 0.9 * memory.get("m", 0) + 0.1 * g
     v = memory["v"] = 0.999 * memory.get("v", 0) + 0.001 * g**2
-    return psi - 0.03 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+    return psi - alpha * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
 
 
-def admm(p: Problem, rho=0.5):
+def admm(p: Problem, rhos=lambda k: 0.5):
     x, dual = list(p.x0), [np.zeros(3)] * 6
-    for _ in range(p.rounds):
+    for k in range(p.rounds):
+        rho = rhos(k)
         dual = [dual[i] + rho * sum(x[i] - x[j] for j in p.neighbors[i]) for i in range(6)]
 
-        def primal(i, x=x, dual=dual):
+        def primal(i, x=x, dual=dual, rho=rho):
             matrix, right = p.H[i].copy(), p.H[i] @ p.b[i] - dual[i]
             for j in p.neighbors[i]:
                 matrix += 2 * rho * np.eye(3)
@@ -148,10 +151,10 @@ def admm(p: Problem, rho=0.5):
     return x
 
 
-def alone(p: Problem, alpha=0.05):
+def alone(p: Problem, alpha=0.05, rate=lambda k, alpha: alpha):
     x = list(p.x0)
-    for _ in range(p.rounds):
-        x = [x[i] - alpha * p.gradient(i, x[i]) for i in range(6)]
+    for k in range(p.rounds):
+        x = [x[i] - rate(k, alpha) * p.gradient(i, x[i]) for i in range(6)]
     return x
 
 
@@ -193,6 +196,18 @@ def dynamic(p: Problem, delta, period, alpha=0.05):
     return f
 
 
+def growing(k):
+    return 0.5 * 1.1**k
+
+
+def falling(k):
+    """From 0.05 to 0.01 over twelve rounds, in equal steps."""
+    return 0.05 - 0.04 * k / 11
+
+
+FALLING = linear(0.05, 0.01)
+
+
 REFERENCES = {
     "DSGD": (pl.DSGD(lr=0.05), dsgd),
     "DSGD, gradient at the mixed point": (
@@ -220,7 +235,30 @@ REFERENCES = {
         pl.DiNNO(rho=0.5, lr=0.03, local_steps=3, optimizer="sgd"), lambda p: dinno(p, sgd_step)
     ),
     "DiNNO, Adam": (pl.DiNNO(rho=0.5, lr=0.03, local_steps=3), lambda p: dinno(p, adam_step)),
+    "DiNNO, schedules": (
+        pl.DiNNO(rho=geometric(0.5, 1.1), lr=FALLING, local_steps=2, optimizer="sgd"),
+        lambda p: dinno(p, sgd_step, growing, falling, inner=2),
+    ),
+    "DiNNO, Adam with a memory": (
+        pl.DiNNO(rho=0.5, lr=FALLING, local_steps=2, persistent=True),
+        lambda p: dinno(p, adam_step, rate=falling, inner=2, persistent=True),
+    ),
+    "DSGT, schedule": (
+        pl.DSGT(lr=FALLING), lambda p: dsgt(p, rate=lambda k, a: falling(k))
+    ),
+    "CDMSGD, schedule": (
+        pl.CDMSGD(lr=FALLING, momentum=0.0), lambda p: dsgd(p, rate=lambda k, a: falling(k))
+    ),
+    "DMSGD, schedule": (
+        pl.DMSGD(lr=FALLING, beta=0.0), lambda p: dsgd(p, rate=lambda k, a: falling(k))
+    ),
     "ConsensusADMM": (pl.ConsensusADMM(rho=0.5), admm),
+    "ConsensusADMM, schedule": (
+        pl.ConsensusADMM(rho=geometric(0.5, 1.1)), lambda p: admm(p, growing)
+    ),
+    "Isolated, schedule": (
+        pl.Isolated(lr=FALLING, optimizer="sgd"), lambda p: alone(p, rate=lambda k, a: falling(k))
+    ),
     "Isolated": (pl.Isolated(lr=0.05, optimizer="sgd"), alone),
     "PeriodicAveraging": (pl.PeriodicAveraging(lr=0.05, period=3), lambda p: periodic(p, 3)),
     "FedAvg, idle": (
