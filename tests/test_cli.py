@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,10 @@ from typer.testing import CliRunner
 from peerlearn import cli, experiment, record
 from peerlearn.cli.list import Kind
 from peerlearn.cli.run import _measured
+from peerlearn.config import ExperimentFile
+from peerlearn.config_tables import TABLES
+from peerlearn.errors import ConfigurationError
+from peerlearn.lock import holding
 
 TINY = """
 name = "tiny"
@@ -105,6 +110,21 @@ def test_a_folder_with_another_run_is_refused_unless_resumed():
     assert result.stderr.startswith("error: out holds another run; ")
     assert experiment.run(loaded, "out", resume=True).skipped == 4
     assert Path("out/DSGD/seed-0/record.jsonl").read_bytes() == before
+
+
+def test_an_experiment_that_another_process_runs_is_left_alone():
+    experiment.run(experiment.load("tiny.toml", ["seeds=[0]"]), "out")
+    before = Path("out/experiment.json").read_bytes()
+    more = experiment.load("tiny.toml", ["seeds=[0, 1]"])
+    with holding(Path("out")), pytest.raises(ConfigurationError, match="out is being written by"):
+        experiment.run(more, "out", resume=True)
+    assert Path("out/experiment.json").read_bytes() == before
+
+
+def test_an_experiment_above_others_is_refused():
+    experiment.run(experiment.load("tiny.toml", ["seeds=[0]"]), "runs/one")
+    with pytest.raises(ConfigurationError, match=r"runs holds other experiments, such as runs/one"):
+        experiment.run(experiment.load("tiny.toml"), "runs", resume=True)
 
 
 def test_resuming_another_configuration_is_refused_before_anything_is_trained():
@@ -215,6 +235,34 @@ def test_a_signal_at_any_moment_ends_with_130():
 # --- the other verbs ------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("kind", "name"), [(k, n) for k, names in TABLES.items() for n in names])
+def test_the_keys_of_every_table_are_listed(kind, name):
+    result = peerlearn("list", kind, name.upper() if kind == "algorithms" else name)
+    assert result.exit_code == 0, result.stderr
+    assert "<" not in result.stdout, "no word of Python's for what it cannot write"
+
+
+def test_keys_are_those_that_a_file_may_hold():
+    listed = peerlearn("list", "keys").stdout
+    assert all(f"\n{key} " in "\n" + listed for key in ExperimentFile.model_fields)
+    keys = peerlearn("list", "algorithms", "DiNNO").stdout
+    assert re.search(r"^local_steps +a whole number +.*= 2", keys, re.M)
+    assert re.search(r"^persistent +true or false +.*= false", keys, re.M)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("algorithms dino", "unknown algorithm 'dino'; did you mean 'DiNNO'?"),
+        ("data mnist", "data have no table of their own in a file; known: tasks, graphs"),
+    ],
+)
+def test_keys_of_what_has_none(words, said):
+    result = peerlearn("list", *words.split())
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: {said}")
+
+
 def test_check_of_a_good_file_says_what_would_run():
     result = peerlearn("check", "tiny.toml", "--set", "rounds=9")
     assert result.exit_code == 0
@@ -281,7 +329,7 @@ def test_report_of_a_folder_with_runs():
     assert "DSGD" in Path("out/report.html").read_text()
 
 
-@pytest.mark.parametrize("kind", [k for k in Kind if k is not Kind.experiments])
+@pytest.mark.parametrize("kind", [k for k in Kind if k not in (Kind.experiments, Kind.keys)])
 def test_list_gives_every_entry_a_line(kind):
     from peerlearn.cli.list import _entries
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import networkx as nx
@@ -17,7 +17,7 @@ from .data import PARTITIONS
 from .errors import nearest, unknown
 from .graphs import SCHEDULES, TOPOLOGIES, GraphSchedule
 from .graphs.topologies import SIZED
-from .tables import Problem, at_key, checked, join, options_model
+from .tables import Problem, at_key, checked, join, keys_of, options_model
 from .tasks import OPTIONS, TASKS, BaseTask
 
 FOLDER_NAME = r"^\w[\w .,=+-]*$"
@@ -26,6 +26,12 @@ SCHEDULE = (
     dict[str, Any] | None,
     Field(None, description="a table such as {name = 'random_matchings'}"),
 )
+TABLES: Mapping[str, Sequence[str]] = {
+    "tasks": list(TASKS),
+    "graphs": list(TOPOLOGIES),
+    "schedules": list(SCHEDULES),
+    "algorithms": [*(a.__name__ for a in ALGORITHMS), *ALIASES],
+}
 # what a built-in task says of itself
 OWN_OF_TASK = ("source", "name", "sample_bytes", "details", "shared", "in_turn")
 
@@ -112,6 +118,25 @@ def team_size(table: Any, task: BaseTask | None, problems: list[Problem]) -> int
     return task.agents if task is not None and not problems else None
 
 
+def describe_table(kind: str, name: str) -> Iterator[tuple[str, str, str]]:
+    """What the table of one of `TABLES` may say besides its name, as `keys_of` tells it.
+
+    Raises:
+        ValueError: an unknown name; the nearest valid one is named.
+    """
+    known = TABLES[kind]
+    found = next((n for n in known if n.lower() == name.lower()), None)
+    if found is None:
+        raise unknown(kind.removesuffix("s"), name, known)
+    models: dict[str, Callable[[str], tuple[Any, Sequence[Any]]]] = {
+        "tasks": lambda n: (_task_model(n), (TASKS[n], *OPTIONS.get(n, ()))),
+        "graphs": lambda n: (_graph_model(n), [SIZED.get(n, TOPOLOGIES[n])]),
+        "schedules": lambda n: (_schedule_model(n), [SCHEDULES[n]]),
+        "algorithms": lambda n: (_algorithm_model(find(n)), [find(n)]),
+    }
+    return (line for line in keys_of(*models[kind](found)) if line[0] != "name")
+
+
 def _task_model(name: str) -> Any:
     """What a task may be told, with the options that it hands on."""
     fields: dict[str, Any] = {"name": (str, ...)}
@@ -141,10 +166,7 @@ def read_graph(
     if name is None:
         schedule = table.get("schedule") if isinstance(table, dict) else None
         return None, problems + _scheduled(None, schedule)[1]
-    builder = SIZED.get(name, TOPOLOGIES[name])
-    first = next(iter(inspect.signature(builder).parameters))
-    model = options_model(builder, skip=[first], name=(str, ...), schedule=SCHEDULE)
-    options, problems = checked(model, table, "graph")
+    options, problems = checked(_graph_model(name), table, "graph")
     graph = None
     if agents is not None and options:
         options = {k: v for k, v in options.items() if k not in ("name", "schedule")}
@@ -157,6 +179,24 @@ def read_graph(
     return (None if problems else scheduled), problems
 
 
+def _graph_model(name: str) -> Any:
+    """The first argument, how many agents there are, is the task's."""
+    builder = SIZED.get(name, TOPOLOGIES[name])
+    first = next(iter(inspect.signature(builder).parameters))
+    return options_model(builder, skip=[first], name=(str, ...), schedule=SCHEDULE)
+
+
+def _schedule_model(name: str) -> Any:
+    """The first argument is the graph."""
+    first = next(iter(inspect.signature(SCHEDULES[name]).parameters))
+    return options_model(SCHEDULES[name], skip=[first], name=(str, ...))
+
+
+def _algorithm_model(kind: type[Algorithm]) -> Any:
+    label = (str, Field(None, pattern=FOLDER_NAME, description=NAME_WORDS))
+    return options_model(kind, name=(str, ...), label=label)
+
+
 def _scheduled(
     graph: nx.Graph | None, table: Any
 ) -> tuple[nx.Graph | GraphSchedule | None, list[Problem]]:
@@ -165,8 +205,7 @@ def _scheduled(
     if name is None:
         return graph, problems
     first = next(iter(inspect.signature(SCHEDULES[name]).parameters))
-    model = options_model(SCHEDULES[name], skip=[first], name=(str, ...))
-    options, problems = checked(model, table, "graph.schedule")
+    options, problems = checked(_schedule_model(name), table, "graph.schedule")
     if not options:
         return None, problems
     options.pop("name")
@@ -219,11 +258,7 @@ def _algorithm(table: Any, path: str) -> tuple[str, Algorithm | None, list[Probl
     if name is None:
         return "", None, problems
     kind = find(name)
-    label = (
-        str,
-        Field(None, pattern=FOLDER_NAME, description=NAME_WORDS),
-    )
-    settings, problems = checked(options_model(kind, name=(str, ...), label=label), table, path)
+    settings, problems = checked(_algorithm_model(kind), table, path)
     shown = settings.pop("label", None) or kind.__name__
     settings.pop("name", None)
     problems += _setting_problems(kind, settings, path)

@@ -10,13 +10,13 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, create_model
 
-from .errors import nearest
+from .errors import nearest, short
 from .schedules import SCHEDULES, Schedule
 
 STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
@@ -94,6 +94,33 @@ def checked(
         right = checked(model, rest)[0] if len(rest) < len(values) else {}
         return right, [p for e in wrong.values() for p in _problems(e, model, values, path)]
     return {name: getattr(table, name) for name in values}, []
+
+
+def keys_of(
+    model: type[BaseModel], functions: Sequence[Callable[..., Any]] = ()
+) -> Iterator[tuple[str, str, str]]:
+    """For each key of a table: its name, what it must be, and what it is where it is not given.
+
+    Args:
+        model: of the table.
+        functions: that take the values as arguments, and so have the defaults.
+    """
+    defaults = {
+        name: parameter.default
+        for function in reversed(functions)
+        for name, parameter in inspect.signature(function).parameters.items()
+    }
+    for name, field in model.model_fields.items():
+        words = field.description or describe(field.annotation)
+        default = defaults.get(name, field.default)
+        yield name, words, "must be given" if field.is_required() else _default(default)
+
+
+def _default(value: Any) -> str:
+    """As a file would have it; nothing where it has no words for it."""
+    if isinstance(value, bool):
+        return f"= {str(value).lower()}"
+    return f"= {short(value, 40)}" if isinstance(value, str | int | float | list | Schedule) else ""
 
 
 def at_key(path: str, sentence: str, keys: Iterable[str]) -> Problem:

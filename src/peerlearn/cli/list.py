@@ -28,10 +28,17 @@ class Kind(str, Enum):
     drifts = "drifts"
     augmentations = "augmentations"
     experiments = "experiments"
+    keys = "keys"
 
 
-def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
+def list_(
+    kind: Annotated[Kind, typer.Argument(help="What to list.")],
+    name: Annotated[str | None, typer.Argument(help="Of which to say what it may be told.")] = None,
+) -> None:
     """Say what there is, a sentence each: the names an experiment file can use.
+
+    With a NAME, the keys of its table in a file, with what they are without it: peerlearn list
+    tasks digits, peerlearn list algorithms DiNNO. The outermost keys: peerlearn list keys.
 
     Schedules are those of graphs, rates are the schedules of hyper-parameters. Drifts are for
     tasks whose data are a stream, augmentations for DynamicAveraging. Streams are for your own
@@ -39,12 +46,33 @@ def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
     """
     with told():
         from rich.table import Table
+        from rich.text import Text
 
         table = Table.grid(padding=(0, 2))
-        lines = _experiments() if kind is Kind.experiments else _entries(kind)
-        for name, line in lines:
-            table.add_row(name, line)
+        for cells in _lines(kind, name):
+            table.add_row(*map(Text, cells))
         console().print(table)
+
+
+def _lines(kind: Kind, name: str | None) -> Iterable[tuple[str, ...]]:
+    if kind is Kind.keys:
+        from ..config import ExperimentFile
+        from ..tables import keys_of
+
+        return keys_of(ExperimentFile)
+    if kind is Kind.experiments:
+        return _experiments()
+    return _entries(kind) if name is None else _keys(kind, name)
+
+
+def _keys(kind: Kind, name: str) -> Iterable[tuple[str, ...]]:
+    """What a table of an experiment file may say besides the name."""
+    from ..config_tables import TABLES, describe_table
+
+    if kind.value not in TABLES:
+        known = ", ".join(TABLES)
+        raise ValueError(f"{kind.value} have no table of their own in a file; known: {known}")
+    return describe_table(kind.value, name)
 
 
 def _entries(kind: Kind) -> Iterable[tuple[str, str]]:
