@@ -26,6 +26,7 @@ import peerlearn as pl
 from peerlearn import experiment
 from peerlearn.checkpoint import FILE_NAME as CHECKPOINT
 from peerlearn.checkpoint import load
+from peerlearn.lock import FILE_NAME as LOCK
 from peerlearn.team import Alone
 
 HERE = Path(__file__).parent
@@ -95,7 +96,8 @@ SENTENCES = {
     "killed-coordinated": silent("killed-coordinated", 1),
     "stopped": silent("stopped", 2),
     "stopped-first": f"{named('stopped-first', 0)}, which holds the store of the team, was lost in",
-    "raised": f"{named('raised', 1)} failed in round 7: ValueError: the disk is gone; resume the",
+    "raised": f"{named('raised', 1)} failed in round 7: ValueError: a minibatch of agent 2 failed: "
+    "the disk is gone; check model, loss and data; resume the",
     "cut": f"in round ROUND {named('cut', 1)} and {named('cut', 2)} no longer hear each other",
     "cut-first": silent("cut-first", 3),
     "cut-coordinated": (
@@ -149,7 +151,7 @@ def test_what_was_kept_can_be_read(name, struck):
     assert went["moment"] - CASES[name].size - 3 <= kept.round <= GATE + CASES[name].size
     assert record.rounds[-1] <= kept.round
     assert [e for e in record.events if e["kind"] == "end"] == []
-    written = {CHECKPOINT, "record.jsonl"}
+    written = {CHECKPOINT, "record.jsonl", LOCK}
     if 0 in CASES[name].victim:
         written |= {"checkpoint.tmp"}  # of a process that was killed while it wrote
     assert {f for f in went["left"] if not f[0].isdigit()} <= written

@@ -114,15 +114,23 @@ LATE = (
     TRAIN
     + """
 import networkx as nx
+from scipy import sparse
+kind = sys.argv[1]
 own = {"more": nx.complete_graph(5), "other": nx.relabel_nodes(nx.cycle_graph(5), {1: 3, 3: 1})}
 last = int(os.environ["RANK"]) == int(os.environ["WORLD_SIZE"]) - 1
 def graph(round):
-    return own[sys.argv[1]] if last and round >= 20 else nx.cycle_graph(5)
+    if kind == "weights":
+        return nx.complete_graph(5) if round >= 20 else nx.cycle_graph(5)
+    return own[kind] if last and round >= 20 else nx.cycle_graph(5)
+def weights(graph):
+    least = 0.05 if kind == "weights" and last and graph.number_of_edges() == 10 else 0.1
+    return sparse.csr_array(sparse.eye(5) - least * nx.laplacian_matrix(graph))
 sent = []
 try:
     pl.train(
         pl.tasks.quadratic(5, 2), pl.DSGD(), pl.graphs.function(graph, agents=5), rounds=4000,
         engine="processes", timeout_s=2.0, evaluate_every=4000, on_round=sent.append,
+        weights=weights,
     )
 except Exception as error:
     print(sent[-1], f"{type(error).__name__}: {error}")
@@ -131,17 +139,18 @@ except Exception as error:
 
 
 @pytest.mark.parametrize("size", [2, 4])
-@pytest.mark.parametrize("graph", ["more", "other"])
+@pytest.mark.parametrize("graph", ["more", "other", "weights"])
 def test_no_message_passes_over_graphs_that_differ(graph, size):
     processes = start(size, "-c", LATE, graph)
     said = finish(processes)
     assert [p.returncode for p in processes] == [0] * size, said
     expected = (
-        rf"ConfigurationError: in round 20 process {size - 1} \(host .*\) took another graph "
+        rf"ConfigurationError: in round 20 process {size - 1} \(host .*\) took another graph or "
+        r"other weights than process 0 \(host .*\); make the graph"
     )
     for words in said:
         _, _, error = words.partition(" ")
-        assert re.match(expected + r"than process 0 \(host .*\); make the graph", error), words
+        assert re.match(expected, error), words
     assert said[-1].startswith("20 "), "it finished a round over another graph than its neighbors"
 
 
@@ -183,6 +192,67 @@ def test_ctrl_c_where_one_works_alone_is_no_loss(tmp_path):
     assert [said.strip() for said in finish(processes)] == ["KeyboardInterrupt"] * 2
     assert (tmp_path / "run" / CHECKPOINT).exists()
     assert pl.record.read(tmp_path / "run").events[-1]["cause"] == "interrupted"
+
+
+REFUSES = """
+import os, sys
+import torch, peerlearn as pl
+torch.manual_seed(0)
+def loss(outputs, targets):
+    if not outputs.isfinite().all():
+        raise ValueError("outputs are not finite")
+    return torch.nn.functional.cross_entropy(outputs, targets)
+data = [(torch.randn(6, 4) * (1e18 if a == 3 else 1), torch.arange(6) % 3) for a in range(4)]
+task = pl.Task(model=lambda: torch.nn.Linear(4, 3), loss=loss, data=data, batch_size=2)
+try:
+    pl.train(
+        task, pl.DSGD(lr=1e30), pl.graphs.cycle(4), rounds=9, engine="processes", device="cpu",
+        out=sys.argv[1], evaluate_every=9,
+    )
+except Exception as error:
+    print(f"{type(error).__name__}: {error}")
+"""
+
+
+def test_a_loss_that_refuses_what_is_no_number_diverges_for_all(tmp_path):
+    first, second = finish(start(2, "-c", REFUSES, tmp_path))
+    said = first.splitlines()[-1]
+    assert said.startswith("Diverged: DSGD diverged in round "), first
+    assert second.splitlines()[-1] == said
+    last = pl.record.read(tmp_path).events[-1]
+    assert (last["kind"], last["cause"]) == ("stop", "diverged")
+    assert f"Diverged: {last['reason']}" == said
+
+
+OWN_GROUP = (
+    TRAIN
+    + """
+import torch.distributed as dist
+dist.init_process_group("cuda:gloo" if sys.argv[1] == "gpu" else "gloo")
+for _ in range(2):
+    try:
+        train()
+        print("done")
+    except Exception as error:
+        print(f"{type(error).__name__}: {error}")
+    if sys.argv[1] == "destroyed":
+        dist.destroy_process_group()
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("gpu", ["the script's process group has only cuda:gloo; make it with 'cpu:gloo"] * 2),
+        ("destroyed", ["done", "ConfigurationError: the process group was destroyed after an ea"]),
+        ("whole", ["done", "done"]),
+    ],
+)
+def test_a_group_that_the_script_has_made(kind, said):
+    for words in finish(start(2, "-c", OWN_GROUP, kind)):
+        lines = [x for x in words.splitlines() if x.startswith(("done", "Config"))]
+        assert all(x in line for x, line in zip(said, lines, strict=True)), words
 
 
 @pytest.mark.parametrize("timeout_s", ["10", None, True, 0, -1.0, float("nan"), 1e10])

@@ -16,6 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from .errors import short
+
 FILE_NAME = "checkpoint.safetensors"
 PARTS = ("state", "learner", "traffic")
 SHOWN = 60  # characters of a value in a sentence
@@ -100,10 +102,5 @@ def differing(
         if isinstance(old, dict) and isinstance(new, dict):
             found += differing(old, new, f"{prefix}{key}.")
         elif old != new:
-            found.append((f"{prefix}{key}", _shown(old), _shown(new)))
+            found.append((f"{prefix}{key}", short(old, SHOWN), short(new, SHOWN)))
     return found
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 class PeerlearnError(Exception):
@@ -31,6 +32,7 @@ class Diverged(PeerlearnError):
         self.method, self.round, self.agents, self.what = method, round, list(agents), what
         shown = ", ".join(map(str, agents[:10])) + (", ..." if len(agents) > 10 else "")
         noun = "agent" if len(agents) == 1 else "agents"
+        self.parts = [method, round, self.agents, what]  # of which another process makes it again
         super().__init__(
             f"{method} diverged in round {round}: the {what} of {noun} {shown} is NaN or infinite; "
             "use a smaller learning rate, clip the gradients, or mend data that are not finite"
@@ -48,6 +50,12 @@ class Lost(PeerlearnError):
     def __init__(self, processes: Sequence[int], round: int, reason: str) -> None:
         self.processes, self.round = list(processes), round
         super().__init__(f"{reason}; resume the run from its last checkpoint")
+
+
+def short(value: Any, most: int = 60) -> str:
+    """A value as Python writes it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from .checks import team_problems
 from .config import Experiment, parse
 from .engines import join
 from .errors import ConfigurationError, Diverged, nearest
+from .lock import holding
 from .record import EXPERIMENT_FILE as FILE_NAME
 from .setup import prepare
 from .tables import Problem
@@ -179,11 +181,12 @@ def run(
     team = join(experiment.settings.engine, experiment.settings.timeout_s)
     with team.taking_part():
         team.agree(lambda: _checked(experiment, folder, resume, team))
-        team.agree(lambda: _written(experiment, folder, team))
-        for seed in experiment.settings.seeds:
-            task = experiment.task(seed)
-            for label in experiment.algorithms:
-                _run_one(experiment, task, label, seed, outcome, team, progress)
+        with ExitStack() as stack:
+            team.agree(lambda: _written(experiment, folder, team, stack))
+            for seed in experiment.settings.seeds:
+                task = experiment.task(seed)
+                for label in experiment.algorithms:
+                    _run_one(experiment, task, label, seed, outcome, team, progress)
     return outcome
 
 
@@ -196,11 +199,17 @@ def _checked(experiment: Experiment, folder: Path, resume: bool, team: Team) -> 
     return experiment
 
 
-def _written(experiment: Experiment, folder: Path, team: Team) -> Experiment:
-    """Only once all have agreed: a mistake of another process leaves no folder behind."""
+def _written(experiment: Experiment, folder: Path, team: Team, stack: ExitStack) -> Experiment:
+    """Only once all have agreed: a mistake of another process leaves no folder behind.
+
+    From here on the folder is held.
+    """
     if not team.leads:
         return experiment
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        stack.enter_context(holding(folder))
+    except ValueError as error:
+        raise ConfigurationError([str(error)]) from error
     content = json.dumps(experiment.describe(), indent=2, ensure_ascii=False)
     scratch = folder / f"{FILE_NAME}.tmp"
     scratch.write_text(content + "\n", encoding="utf-8")

@@ -166,7 +166,10 @@ def cut(path: Path, round: int) -> list[dict[str, Any]]:
     """
     kept = [x for x in _lines(path) if x["kind"] != "end" and x.get("round", 0) <= round]
     scratch = path.with_suffix(".tmp")
-    scratch.write_text("".join(json.dumps(x) + "\n" for x in kept), encoding="utf-8")
+    with scratch.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(x) + "\n" for x in kept)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(scratch, path)
     return kept
 

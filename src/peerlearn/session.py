@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import math
 import time
@@ -70,15 +71,15 @@ class Session:
         self._faulty = False
         self._meeting = 0
         self._longest_s = 0.0  # of a round; known once there were one and an evaluation
-        self._keeps = team.tell(setup.out is not None)
         self._saved = -1
-        self._fingerprint = lru_cache(KEPT)(lambda graph: fingerprint_of([graph]))
+        self._fingerprint = lru_cache(KEPT)(partial(_fingerprint, setup=setup))
         self._parts: list[list[int]] | None = None  # of the latest graph, where it is watched
 
     def run(self, callback: Callback | None, on_round: Callable[[int], None] | None) -> None:
         """All rounds that are left, or those until the callback asks for the end."""
         finished, start_s = False, 0.0
-        with stop_signals(patient=self.team.size > 1) as stopped, self._record():
+        patient = self.team.size > 1
+        with stop_signals(patient) as stopped, self._record(), self._noting_divergence():
             if not self._resume():
                 begun = time.perf_counter()
                 self._start()
@@ -102,6 +103,8 @@ class Session:
                 if stop and self.done < self.setup.rounds:
                     self._interrupt()
             self._end()
+            if self._anybody(stopped.is_set()):  # in the last round: whoever runs several, stops
+                raise self.team.common(KeyboardInterrupt(f"stopped after round {self.done}"))
 
     # --- the rounds -----------------------------------------------------------------------
 
@@ -123,10 +126,20 @@ class Session:
             self.state = self.setup.algorithm.round(self.state, self.learner, links)
         buffers = self.inner.buffers
         if buffers is not None and self.setup.algorithm.communicates:
-            (self.inner.buffers,) = links.exchange(buffers).mix()
+            (mixed,) = links.exchange(buffers).mix()
+            self.inner.buffers = torch.where(buffers.isfinite(), mixed, buffers)  # masks of -inf
         self.done += 1
         self.team.round = self.done
         self._look_for_faults()
+
+    @contextmanager
+    def _noting_divergence(self) -> Iterator[None]:
+        """Whoever found it, it stands in the record."""
+        try:
+            yield
+        except Diverged as error:
+            self._write("stop", round=error.round, cause="diverged", reason=str(error))
+            raise
 
     @contextmanager
     def _diverging(self) -> Iterator[None]:
@@ -138,9 +151,7 @@ class Session:
             if not bool(bad.any()):
                 raise
             agents = [self.inner.agents[row] for row in bad.nonzero()[:, 0].tolist()]
-            found = Diverged(self.setup.label, self.done, agents, "parameters")
-            self._write("stop", round=self.done, cause="diverged", reason=str(found))
-            raise found from error
+            raise Diverged(self.setup.label, self.done, agents, "parameters") from error
 
     def _watch(self, graph: nx.Graph | None) -> None:
         """Tell in the record when the graph falls apart, and when it is whole again."""
@@ -235,9 +246,7 @@ class Session:
         return {name: found[name] for name in order}
 
     def _diverged(self, round: int, agents: list[int], what: str) -> None:
-        error = Diverged(self.setup.label, round, agents, what)
-        self._write("stop", round=round, cause="diverged", reason=str(error))
-        raise self.team.common(error)
+        raise self.team.common(Diverged(self.setup.label, round, agents, what))
 
     # --- what is measured and kept --------------------------------------------------------
 
@@ -253,8 +262,12 @@ class Session:
         self._write("evaluation", **evaluation)
         self._snapshot()  # before the checkpoint, after which it would not be made again
         self._save()
-        asked = bool(callback(evaluation)) if callback is not None else False
-        return bool(self.team.share(torch.full_like(self._faults, asked), self._total).any())
+        asked = callback(copy.deepcopy(evaluation)) if callback is not None else None
+        return self._anybody(_is_true(asked))
+
+    def _anybody(self, asks: bool) -> bool:
+        """Whether any process of the team does."""
+        return bool(self.team.share(torch.full_like(self._faults, asks), self._total).any())
 
     def _measures(self) -> dict[str, np.ndarray]:
         """measure -> one value for each agent of the team."""
@@ -286,7 +299,7 @@ class Session:
             self.recorder.write(kind, **fields)
 
     def _save(self) -> None:
-        if not self._keeps or self._saved == self.done:
+        if not self.setup.kept or self._saved == self.done:
             return
         alike, total = shared(self.setup.algorithm.State), self._total
         state = self.team.collect(self._tensors(), total, alike)
@@ -308,7 +321,7 @@ class Session:
 
     def _snapshot(self) -> None:
         """Keep what is drawn of the networks, and once what is drawn behind it."""
-        if not self._keeps:
+        if not self.setup.kept:
             return
         found = self.team.collect(self.learner.snapshot(self.state.theta), self._total)
         folder = self.setup.out
@@ -394,3 +407,19 @@ class Session:
             where = {n: v for n, v in setup.describe().items() if n in WHERE}
             self._write("resume", round=self.done, **where)
         return True
+
+
+def _fingerprint(graph: nx.Graph, setup: Setup) -> str:
+    """Of a round's graph, and of the weights where a function of the user's own makes them."""
+    return fingerprint_of([graph], setup.mixing_rule if callable(setup.weights) else None)
+
+
+def _is_true(asked: Any) -> bool:
+    """What a callback returned."""
+    try:
+        return bool(asked)
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"the callback returned {type(asked).__name__} of several values, expected true to "
+            "stop, or false; take .any(), .all() or .mean() of it"
+        ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,6 @@ from typing import Any
 
 import networkx as nx
 import torch
-from filelock import FileLock, Timeout
 
 from . import checkpoint as checkpoints
 from . import graphs, record
@@ -40,11 +39,12 @@ from .errors import ConfigurationError
 from .graphs import GraphSchedule
 from .learner import Learner
 from .links import Traffic
+from .lock import holding
 from .measure import Clock
 from .tasks import BaseTask
 from .team import Alone, Team, timeout_problems
 
-LOCK_FILE = ".lock"  # in the folder of a run; held by the process that writes it
+BUILT_IN = {*graphs.SCHEDULES.values(), graphs.function}  # whose graphs need no look
 COMPARED = 16  # rounds whose graphs the processes of a team compare before they train
 
 
@@ -66,7 +66,9 @@ class Setup:
     engine: str
     label: str
     team: Team
+    kept: bool  # whether anything is written, if only by the first process
     resume: bool
+    timeout_s: float
     checkpoint: Checkpoint | None = None
 
     @property
@@ -133,32 +135,19 @@ class Setup:
         Raises:
             ConfigurationError: another one writes it; all processes of the team raise it.
         """
-        lock = FileLock(self.out / LOCK_FILE, timeout=0) if self.out else None
-        try:
-            self.team.agree(lambda: self._take(lock))
+        with ExitStack() as stack:
+            self.team.agree(lambda: self._take(stack))
             yield
-        finally:
-            if lock is not None:
-                lock.release()
 
-    def _take(self, lock: FileLock | None) -> Setup:
+    def _take(self, stack: ExitStack) -> Setup:
         """What was found in the folder may have changed before it was held."""
-        if self.out is None or lock is None:
+        if self.out is None:
             return self
         self.describe()  # first, so that no folder is left behind where a learner fails
         try:
-            self.out.mkdir(parents=True, exist_ok=True)
-            with suppress(NotImplementedError):  # of a file system without locks
-                lock.acquire()
-        except Timeout:
-            raise ConfigurationError([
-                f"{self.out} is being written by another process; wait until it has ended, or "
-                "choose another folder"
-            ]) from None  # fmt: skip
-        except OSError as error:
-            raise ConfigurationError([
-                f"cannot write into {self.out}: {error.strerror}; choose another folder"
-            ]) from error  # fmt: skip
+            stack.enter_context(holding(self.out))
+        except ValueError as error:
+            raise ConfigurationError([str(error)]) from error
         if problems := folder_problems(self.out, self.resume):
             raise ConfigurationError(problems)
         self.find_checkpoint()
@@ -180,7 +169,9 @@ class Setup:
     def graph_at(self, round: int, positions: Any) -> nx.Graph | None:
         if self.schedule is None or not self.algorithm.communicates:
             return None
-        return self.schedule.at(round, positions)
+        graph = self.schedule.at(round, positions)
+        own = type(self.schedule) not in BUILT_IN
+        return graphs.schedules.plain(graph, round, self.task.agents) if own else graph
 
     def count_raw_data(self, traffic: Traffic, gradients: int, done: int) -> None:
         """Pooling data means that every agent has sent its own: at once, or as a stream brings it.
@@ -230,6 +221,9 @@ class Setup:
             "graphs": self._first_graphs(),
             "label": self.label,
             "checkpoint_every": self.checkpoint_every,
+            "out": "a folder" if self.kept else "none",
+            "resume": self.resume,
+            "timeout_s": self.timeout_s,
             "device": self.device.type,
             **{name: v for name, v in versions().items() if name != "python"},
         }
@@ -307,7 +301,8 @@ def prepare(
         rounds=rounds, seed=int(seed), evaluate_every=every,
         checkpoint_every=int(checkpoint_every or every),
         out=folder, device=team.device(find_device(device)), dtype=find_dtype(dtype),
-        engine=engine, label=label or algorithm.name, team=team, resume=resume,
+        engine=engine, label=label or algorithm.name, team=team,
+        kept=out is not None, resume=resume, timeout_s=float(timeout_s),
     )  # fmt: skip
     problems = _learner_problems(setup) if setup.trains else []
     if problems:

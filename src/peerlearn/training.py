@@ -107,7 +107,7 @@ def train(
         out: a folder for the record and the checkpoint; nothing is written without it.
         resume: go on from the checkpoint in ``out``, if there is one. It must be of the same
             request; functions in it (a loss, a graph of the round) are compared by their names.
-        checkpoint_every: rounds between checkpoints; with every evaluation by default.
+        checkpoint_every: rounds between checkpoints besides those of the evaluations.
         device: "auto" takes CUDA where there is one.
         dtype: torch.float32 or torch.float64.
         engine: where the agents live: "stacked", all in this process, or "processes", in the

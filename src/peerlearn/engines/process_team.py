@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import _set_pg_timeout
 
 from ..checkpoint import differing
-from ..errors import ConfigurationError, Diverged, Lost
+from ..errors import ConfigurationError, Diverged, Lost, PeerlearnError
 from ..record import as_json
 from ..team import Prepared, Raised, Team
 from .rendezvous import meeting, rendezvous
@@ -31,6 +31,7 @@ MEET_S = 1.0  # about how often the processes look at each other
 PATIENCE = 10  # a process may take so many of the longest rounds so far
 POLL_S = 0.02
 HANG_UP = 1  # the tag of a message that is never sent
+REMEMBERED_BROADCASTS = 16
 REMEMBERED = 4096  # rounds of which a process can tell what graphs it had taken
 
 
@@ -60,6 +61,8 @@ class ProcessTeam(Team):
         self._patience_s = JOIN_S
         self._met: tuple[int, float] | None = None
         self._taken: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)  # (round, `graphs`)
+        # Gloo's thread must not be the last to let go of one: while Python ends, that aborts it
+        self._broadcasts: deque[Any] = deque(maxlen=REMEMBERED_BROADCASTS)
         self._signs: dict[int, tuple[str | None, float]] = {}  # latest, and since when
         self._looked = 0.0
         self._shared: BaseException | None = None  # an error that all processes raise
@@ -77,6 +80,11 @@ class ProcessTeam(Team):
             with meeting(JOIN_S):
                 store, rank, size = rendezvous(JOIN_S)
                 cls._joined = cls(dist.PrefixStore("peerlearn", store), rank, size, timeout_s)
+        elif not dist.is_initialized():
+            raise ConfigurationError([
+                "the process group was destroyed after an earlier run; keep it until all runs are "
+                "done, or start all processes anew"
+            ])  # fmt: skip
         cls._joined._timeout_s = timeout_s
         return cls._joined
 
@@ -259,11 +267,13 @@ class ProcessTeam(Team):
     def _others(self) -> list[int]:
         return [rank for rank in range(self.size) if rank != self.rank]
 
-    def _lost(self, awaited: Sequence[int]) -> Lost | ConfigurationError:
+    def _lost(self, awaited: Sequence[int]) -> PeerlearnError:
         verdict = self._watch.verdict(awaited, self.round, dict(self._taken))
         self._hang_up(verdict.reason)
         if verdict.mistaken:
             return self.common(ConfigurationError([verdict.reason]))
+        if verdict.diverged is not None:
+            return self.common(Diverged(*verdict.diverged))
         return self.common(Lost(verdict.processes, verdict.round, verdict.reason))
 
     def _hang_up(self, why: str) -> None:
@@ -291,7 +301,9 @@ class ProcessTeam(Team):
 
     def broadcast(self, tensor: Tensor, rank: int) -> Any:
         """The beginning of a broadcast of one process's tensor into those of the others."""
-        return dist.broadcast(tensor, src=rank, async_op=True)
+        work = dist.broadcast(tensor, src=rank, async_op=True)
+        self._broadcasts.append(work)
+        return work
 
     def tell(self, value: Any) -> Any:
         content = bytearray(json.dumps(as_json(value)).encode()) if self.leads else bytearray()
@@ -357,8 +369,7 @@ class ProcessTeam(Team):
         try:
             found = work()
         except Diverged as error:
-            told = [error.method, error.round, error.agents, error.what]
-            self._post(subject, {"kind": "diverged", "told": told})
+            self._post(subject, {"kind": "diverged", "told": error.parts})
             self.common(error)
             raise
         except KeyboardInterrupt as error:
@@ -385,7 +396,8 @@ class ProcessTeam(Team):
             if error is self._shared:
                 raise  # the others know
             reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
-            self._watch.say("failed", round=self.round, reason=reason)
+            told = {"diverged": error.parts} if isinstance(error, Diverged) else {}
+            self._watch.say("failed", round=self.round, reason=reason, **told)
             self._hang_up(reason)
             raise
 

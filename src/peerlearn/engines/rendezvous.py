@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import _set_pg_timeout
 
 from ..errors import ConfigurationError
 
@@ -40,9 +41,17 @@ def rendezvous(limit_s: float) -> tuple[dist.Store, int, int]:
             "torchrun --nproc-per-node 4 SCRIPT"
         ])  # fmt: skip
     limit = timedelta(seconds=limit_s)
+    own = dist.is_initialized()
+    if own:
+        _take_over(limit)
     store, rank, size = _within(limit, lambda: next(dist.rendezvous("env://", timeout=limit)))
     store = dist.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
-    if not dist.is_initialized():
+    if store.add(f"come/{rank}", 1) > 1:
+        raise ConfigurationError([
+            f"a process {rank} has come to this team before; a process that was started again "
+            "cannot take the place of a lost one: start all of them anew"
+        ])  # fmt: skip
+    if not own:
         _within(limit, lambda: _make_group(store, rank, size, limit))
     return store, rank, size
 
@@ -66,6 +75,17 @@ def _make_group(store: dist.Store, rank: int, size: int, limit: timedelta) -> bo
         store=dist.PrefixStore("group", store), rank=rank, world_size=size, timeout=limit,
     )  # fmt: skip
     return True
+
+
+def _take_over(limit: timedelta) -> None:
+    """The script's own group, if it carries what is on a CPU, as control messages are."""
+    backends = dist.get_backend_config()
+    if "cpu:" not in backends:
+        raise ConfigurationError([
+            f"the script's process group has only {backends}; make it with 'cpu:gloo,cuda:nccl', "
+            "or let peerlearn make it"
+        ])  # fmt: skip
+    _set_pg_timeout(limit)
 
 
 def _within(limit: timedelta, work: Callable[[], Found]) -> Found:

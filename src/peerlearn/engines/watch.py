@@ -61,12 +61,13 @@ class Questions:
 
 
 class Verdict(NamedTuple):
-    """Who is missing, since when, and why; or who has taken other graphs than the others."""
+    """Who is missing, since when, and why; or who is mistaken, or has diverged."""
 
     processes: list[int]
     round: int
     reason: str
     mistaken: bool = False
+    diverged: Sequence[Any] | None = None  # what a `Diverged` is made of, where one failed so
 
 
 class Watch:
@@ -219,9 +220,9 @@ class Watch:
             if other:
                 return Verdict(
                     [rank], other[0],
-                    f"in round {other[0]} {self._name(rank)} took another graph than "
-                    f"{self._name(first)}; make the graph the same function of the round in all "
-                    "processes",
+                    f"in round {other[0]} {self._name(rank)} took another graph or other weights "
+                    f"than {self._name(first)}; make the graph the same function of the round, and "
+                    "the weights the same function of the graph, in all processes",
                     mistaken=True,
                 )  # fmt: skip
         return None
@@ -238,7 +239,7 @@ class Watch:
         if failed:
             rank, word = next(iter(failed.items()))
             reason = f"{self._name(rank)} failed in round {word['round']}: {word['reason']}"
-            return Verdict([*failed], word["round"], reason)
+            return Verdict([*failed], word["round"], reason, diverged=word.get("diverged"))
         if silent:
             who = _and(map(self._name, silent))
             verb = "was" if len(silent) == 1 else "were"
