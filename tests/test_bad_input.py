@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import make_dataclass
 
 import networkx as nx
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock
 from helpers import classification, network, samples, with_batch_norm
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -17,7 +17,8 @@ import peerlearn as pl
 from peerlearn import graphs
 from peerlearn.data import streams
 from peerlearn.errors import ConfigurationError
-from peerlearn.setup import LOCK_FILE
+from peerlearn.lock import holding
+from peerlearn.testing import check_algorithm
 
 
 class Untouched:
@@ -441,7 +442,7 @@ def test_a_folder_that_holds_another_run(tmp_path):
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_folder_that_another_process_writes(resume, tmp_path):
     task = classification()
-    with FileLock(tmp_path / LOCK_FILE):
+    with holding(tmp_path):
         found = problems(task, out=tmp_path, resume=resume)
     assert found == [
         f"{tmp_path} is being written by another process; wait until it has ended, or choose "
@@ -571,3 +572,75 @@ def test_what_is_right_is_not_refused():
     good = pl.Task(model=network, loss=cross_entropy, data=[samples(3)] * 4)
     run = pl.train(good, pl.DSGD(), graphs.cycle(4), rounds=1, device="cpu")
     assert run.rounds == 1
+
+
+def test_complex_numbers_are_refused():
+    class Complex(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(4, 3, dtype=torch.complex64))
+
+    told(problems(pl.Task(model=Complex, loss=cross_entropy, data=[samples(3)] * 4)), "complex")
+
+
+def test_weights_that_would_tear_mixed_buffers_apart():
+    task = classification(model=with_batch_norm, buffers="mixed")
+    told(problems(task, pl.DiNNO(), weights=np.diag([5.0] * 4)), "DiNNO", "sum")
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: pl.CDMSGD(momentum=np.float32(1.5)), "momentum is 1.5"),
+        (lambda: pl.DMSGD(beta=np.int64(1)), "beta is 1"),
+        (lambda: pl.DMSGD(omega=np.float32(7)), "omega is 7"),
+        (lambda: pl.FedAvg(fraction=np.float32(2)), "fraction is 2"),
+        (lambda: pl.DynamicAveraging(delta=np.float32(0)), "delta is 0"),
+        (lambda: pl.DSGD(lr=10**400), "expected a finite number"),
+        (lambda: pl.schedules.linear("a", 1), "start of the linear schedule is 'a'"),
+        (lambda: pl.schedules.constant(None), "value of the constant schedule is None"),
+        (lambda: graphs.proximity(4, 1.0, positions=np.zeros((4, 2))), "positions is a ndarray"),
+        (lambda: graphs.function(5, 4), "function is 5"),
+    ],
+)
+def test_numbers_of_any_kind_have_the_same_bounds(make, said):
+    with pytest.raises(ValueError, match=said):
+        make()
+
+
+def test_shares_whose_sum_is_no_number():
+    parts = pl.data.partitions.by_size(torch.zeros(10), 2, sizes=[1e308, 1e308])
+    assert [len(p) for p in parts] == [5, 5]
+
+
+@pytest.mark.parametrize(
+    ("measures", "said"),
+    [
+        ([1], "measures is [1], expected a dict of name -> function"),
+        ({"odd": lambda o, t: "much"}, "the measure 'odd' of 3 samples is 'much', expected one"),
+        ({"odd": lambda o, t: torch.ones(2)}, "the measure 'odd' of 3 samples is shape (2,), exp"),
+    ],
+)
+def test_measures_that_measure_nothing(measures, said):
+    task = pl.Task(model=network, loss=cross_entropy, data=[samples(3)] * 4, measures=measures)
+    with pytest.raises(ValueError, match=re.escape(said)):
+        pl.train(task, pl.Isolated(), rounds=1, device="cpu")
+
+
+def test_a_measure_may_give_a_number_of_pythons():
+    task = classification(measures={"three": lambda o, t: 3})
+    run = pl.train(task, pl.Isolated(), rounds=1, device="cpu")
+    assert run.final["train_three"].tolist() == [3.0] * 4
+
+
+def test_swapped_arguments_are_one_short_sentence():
+    task = classification()
+    with pytest.raises(ConfigurationError) as caught:
+        pl.train(pl.DSGD(), task, graphs.cycle(4), rounds=1)
+    assert all(len(problem) < 150 for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize("method", [pl.DSGD, "DSGD"])
+def test_what_is_no_method_cannot_be_checked(method):
+    with pytest.raises(ValueError, match="expected an instance of a method"):
+        check_algorithm(method)

@@ -6,6 +6,7 @@ import json
 import signal
 import threading
 
+import networkx as nx
 import numpy as np
 import pytest
 import torch
@@ -22,10 +23,12 @@ from helpers import (
     with_batch_norm,
     with_everything,
 )
+from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset
 
 import peerlearn as pl
+from peerlearn.algorithm import Needs
 from peerlearn.checkpoint import FILE_NAME as CHECKPOINT
 from peerlearn.checkpoint import load
 from peerlearn.errors import Diverged
@@ -370,3 +373,104 @@ def test_a_checkpoint_that_would_not_be_finite_is_not_written(tmp_path):
     with pytest.raises(Diverged, match="parameters of agents 0, 1, 2, 3"):
         train(algorithm=Broken(), evaluate_every=6, out=tmp_path, on_round=strike)
     assert load(tmp_path / CHECKPOINT).round == 0
+
+
+@pytest.mark.parametrize("name", [n for n, a in METHODS.items() if Needs.MINIMIZE not in a.needs])
+def test_parameters_at_a_rate_of_zero_stay_where_they_began(name):
+    method, task = METHODS[name](), classification(rates={"0": 0.0})
+    graph = pl.graphs.cycle(4) if method.communicates else None
+    run = pl.train(task, method, graph, rounds=3, dtype="float64", device="cpu")
+    first, last = task.models(0)[0].double(), run.model(0)
+    torch.testing.assert_close(last[0].weight, first[0].weight, rtol=0, atol=1e-12)
+    assert (last[2].weight - first[2].weight).abs().max() > 1e-4, "the others move"
+
+
+def test_a_callback_cannot_change_what_was_measured():
+    def meddle(evaluation):
+        evaluation["measures"]["train_loss"] *= 100
+        evaluation["measures"].pop("loss", None)
+
+    runs = [
+        pl.train(classification(), pl.Isolated(), rounds=2, device="cpu", callback=callback)
+        for callback in (meddle, None)
+    ]
+    assert runs[0].history.keys() == runs[1].history.keys()
+    assert (runs[0].history["train_loss"] == runs[1].history["train_loss"]).all()
+
+
+def test_a_callback_that_returns_many_values_is_told():
+    with pytest.raises(ValueError, match="the callback returned ndarray of several values"):
+        pl.train(
+            classification(), pl.Isolated(), rounds=2, device="cpu",
+            callback=lambda e: e["measures"]["train_loss"] < 1,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("method", [pl.DSGD(), pl.FedAvg(), pl.PeriodicAveraging()])
+def test_a_mask_of_minus_infinity_in_a_buffer_stays(method):
+    class Masked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = with_batch_norm()
+            self.register_buffer("mask", torch.full((2, 2), -torch.inf).triu(1))
+
+        def forward(self, x):
+            return self.inner(x)
+
+    task = classification((6,) * 20, model=Masked, buffers="mixed")
+    graph = pl.graphs.erdos_renyi(20, p=0.5, seed=0) if method.communicates else None
+    run = pl.train(task, method, graph, rounds=2, device="cpu")
+    assert torch.equal(run.model(3).mask, Masked().mask)
+
+
+class Reused(pl.graphs.GraphSchedule):
+    """A schedule of a user's own that changes and returns one and the same graph."""
+
+    agents, window = 4, 2
+
+    def __init__(self, own: bool) -> None:
+        self.graph, self.own = nx.empty_graph(4), own
+
+    def at(self, round, positions=None):
+        self.graph.clear_edges()
+        self.graph.add_edges_from([(0, 1), (2, 3)] if round % 2 else [(1, 2), (0, 3)])
+        return self.graph if self.own else self.graph.copy()
+
+
+def test_a_schedule_may_return_the_same_graph_changed():
+    one, other = (
+        pl.train(pl.tasks.quadratic(4, 3), pl.DSGD(lr=0.05), Reused(own), rounds=9, device="cpu")
+        for own in (True, False)
+    )
+    assert torch.equal(one.theta, other.theta)
+
+
+@pytest.mark.parametrize(
+    ("graph", "said"),
+    [
+        (nx.cycle_graph(5), "has 5 agents, expected 4"),
+        (nx.DiGraph([(0, 1), (1, 2), (2, 3)]), "got a DiGraph"),
+        (nx.Graph([(0, 0), (0, 1), (1, 2), (2, 3)]), "edges from an agent to itself|itself"),
+    ],
+)
+def test_what_a_schedule_of_ones_own_returns_is_looked_at(graph, said):
+    class Own(pl.graphs.GraphSchedule):
+        agents, window = 4, 1
+
+        def at(self, round, positions=None):
+            return graph if round > 1 else nx.cycle_graph(4)
+
+    with pytest.raises(ValueError, match=said):
+        pl.train(pl.tasks.quadratic(4, 3), pl.DSGD(lr=0.05), Own(), rounds=9, device="cpu")
+
+
+def test_a_signal_in_the_last_evaluation_stops_whoever_runs_several(tmp_path):
+    def last(evaluation):
+        if evaluation["round"] == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="after round 2"):
+        pl.train(
+            classification(), pl.Isolated(), rounds=2, device="cpu", out=tmp_path, callback=last
+        )
+    assert pl.record.read(tmp_path).finished

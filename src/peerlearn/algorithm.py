@@ -16,7 +16,6 @@ on it; the checks before training and the shipped conformance tests read the dec
 from __future__ import annotations
 
 import enum
-import math
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -30,6 +29,7 @@ from torch import Tensor
 from .errors import nearest
 from .optimizer import LocalOptimizer
 from .schedules import Schedule
+from .values import is_number, plain
 
 if TYPE_CHECKING:
     from .learner import Learner
@@ -74,6 +74,8 @@ class Algorithm(ABC):
     State: ClassVar[type]  # the NamedTuple of its rows
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            object.__setattr__(self, name, plain(value))
         problems = self.problems()
         if problems:
             raise ValueError("; ".join(f"{self.name}: {p}" for p in problems))
@@ -198,7 +200,7 @@ def _number_problems(name: str, value: Any, allowed: Sequence[Any]) -> list[str]
     wanted += " or None" if type(None) in others else ""
     if isinstance(value, bool) or not isinstance(value, Real if float in allowed else Integral):
         return [f"{name} is {value!r}, expected {wanted}"]
-    if not math.isfinite(value) or value < 0:
+    if not is_number(value, 0):
         return [f"{name} is {value}, expected a finite number that is not negative"]
     if float not in allowed and value < 1:
         return [f"{name} is {value}, expected at least 1"]

@@ -12,7 +12,7 @@ import torch
 from . import graphs, record
 from .algorithm import Algorithm, Needs
 from .engines import ENGINES
-from .errors import ConfigurationError, unknown
+from .errors import ConfigurationError, short, unknown
 from .graphs import GraphSchedule, spectrum
 from .schedules import Schedule, at
 from .tasks import BaseTask
@@ -32,7 +32,7 @@ def require_kinds(task: Any, algorithm: Any) -> None:
         ("algorithm", algorithm, Algorithm, "peerlearn.DSGD()"),
     )
     found = [
-        f"{name} is {value!r}, expected one such as {example}"
+        f"{name} is {short(value)}, expected one such as {example}"
         for name, value, kind, example in given
         if not isinstance(value, kind)
     ]
@@ -75,7 +75,7 @@ def rate_problems(algorithm: Algorithm, rounds: int, dtype: torch.dtype) -> list
     """Rates and penalties below zero, or too large for numbers, in the first or last rounds."""
     found, largest = [], torch.finfo(dtype).max
     for name, rate in vars(algorithm).items():
-        if not isinstance(rate, float | Schedule):
+        if not isinstance(rate, int | float | Schedule) or isinstance(rate, bool):
             continue
         try:
             looked_at = sorted({0, min(1, rounds - 1), rounds - 1})
@@ -154,17 +154,24 @@ def graph_problems(
         ]
     if not algorithm.communicates:
         return []
-    return graphs.problems(schedule) or _weight_problems(algorithm, schedule, weights)
+    return graphs.problems(schedule) or _weight_problems(task, algorithm, schedule, weights)
 
 
-def _weight_problems(algorithm: Algorithm, schedule: GraphSchedule, weights: Any) -> list[str]:
-    """The weights of a static graph, or of the first rounds of a schedule."""
+def _weight_problems(
+    task: BaseTask, algorithm: Algorithm, schedule: GraphSchedule, weights: Any
+) -> list[str]:
+    """The weights of a static graph, or of the first rounds of a schedule.
+
+    Whatever the method needs, buffers are mixed with them where the task asks for it.
+    """
+    mixed = getattr(task, "buffers", "local") == "mixed"
+    needs = algorithm.needs | (Needs.DOUBLY_STOCHASTIC if mixed else Needs.NOTHING)
     try:
         rule = graphs.as_rule(weights)
         if isinstance(schedule, graphs.static):
-            found = _static_problems(rule, schedule.graph, algorithm.needs)
+            found = _static_problems(rule, schedule.graph, needs)
         else:
-            found = _changing_problems(rule, schedule, algorithm.needs)
+            found = _changing_problems(rule, schedule, needs)
     except ValueError as error:
         return [str(error)]
     return [f"{algorithm.name}: {sentence}" for sentence in found]

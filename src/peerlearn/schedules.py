@@ -9,21 +9,27 @@ from __future__ import annotations
 import itertools
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import Field, dataclass, fields, is_dataclass
 from functools import lru_cache
+
+from .values import is_number, plain
 
 
 class Schedule(ABC):
     """A value for each round; ``round`` counts from 0, ``rounds`` is how many are planned."""
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not math.isfinite(value) or value < 0:
-                kind = type(self).__name__
+        own: tuple[Field, ...] = fields(self) if is_dataclass(self) else ()
+        for field in own:
+            value = plain(getattr(self, field.name))
+            if field.type not in (float, "float"):
+                continue  # of a schedule of one's own
+            if not is_number(value, 0):
                 raise ValueError(
-                    f"{name} of the {kind} schedule is {value}, expected a finite number that is "
-                    "not negative"
+                    f"{field.name} of the {type(self).__name__} schedule is {value!r}, expected a "
+                    "finite number that is not negative"
                 )
+            object.__setattr__(self, field.name, value)
 
     @abstractmethod
     def __call__(self, round: int, rounds: int) -> float: ...

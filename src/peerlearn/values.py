@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 from numbers import Integral, Real
 from typing import Any
+
+LARGEST = sys.float_info.max
 
 
 def is_whole(value: Any, least: int = 1) -> bool:
@@ -15,12 +18,19 @@ def is_whole(value: Any, least: int = 1) -> bool:
 def is_number(value: Any, least: float = -math.inf, most: float = math.inf) -> bool:
     """A finite number in [least, most]."""
     real = isinstance(value, Real) and not isinstance(value, bool)
-    return real and math.isfinite(value) and least <= value <= most
+    return real and -LARGEST <= value <= LARGEST and least <= value <= most
 
 
 def is_positive(value: Any, most: float = math.inf) -> bool:
     """A finite number in (0, most]."""
     return is_number(value, 0.0, most) and value > 0
+
+
+def plain(value: Any) -> Any:
+    """A number of NumPy's or another kind as Python's own; anything else as it is."""
+    if isinstance(value, bool | int | float) or not isinstance(value, Real):
+        return value
+    return int(value) if isinstance(value, Integral) else float(value)
 
 
 def count_problems(name: str, value: Any, least: int = 1) -> list[str]:

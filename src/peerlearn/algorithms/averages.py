@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from ..learner import Learner
@@ -53,7 +54,8 @@ def place(row: Tensor, rows: Tensor, chosen: Tensor) -> None:
 def common(theta: Tensor, links: Links) -> Tensor:
     """(P,) the mean of the first networks; where they are all alike, exactly their network."""
     rows = links.coordinator.receive(theta, everyone(links))
-    return rows[0] + (rows - rows[0]).mean(dim=0)
+    alike = (rows == rows[0]).all(dim=0)  # so are infinite ones, as in the buffer of a mask
+    return torch.where(alike, rows[0], rows[0] + (rows - rows[0]).mean(dim=0))
 
 
 def average_buffers(

@@ -28,9 +28,9 @@ class FedAvg(LocalTraining):
     """Federated Averaging: a random part of the agents trains for a while and is averaged.
 
     One round is one round of communication, also for a stream, which drifts in rounds and not in
-    gradients: all local steps of a round see the same concept. S is a set of max(1, C m) agents
-    drawn at random, and n_i the size of agent i's data. With ``unselected="idle"``, as in McMahan
-    et al.:
+    gradients: all local steps of a round see the same concept. S is a set of C m agents,
+    rounded and at least one, drawn at random, and n_i the size of agent i's data. With
+    ``unselected="idle"``, as in McMahan et al.:
 
         w_i <- w                                    for i in S: the global network, sent down
         w_i <- w_i + step(g_i(w_i))                 b times, or for E epochs

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import unknown
-from ..values import is_positive
+from ..values import is_positive, is_whole
 
 Indices = NDArray[np.int64]
 
@@ -97,7 +97,7 @@ def shards(targets: Tensor, agents: int, seed: int = 0, shards_per_agent: int = 
         shards_per_agent: how many shards an agent gets.
     """
     labels, generator = _checked(targets, agents, seed)
-    if not (isinstance(shards_per_agent, int) and 1 <= shards_per_agent <= len(labels) // agents):
+    if not is_whole(shards_per_agent) or shards_per_agent > len(labels) // agents:
         raise ValueError(
             f"shards_per_agent is {shards_per_agent}, expected a whole number from 1 to "
             f"{len(labels) // agents}, so that {len(labels)} samples fill all shards of "
@@ -154,6 +154,7 @@ def by_size(
     labels, generator = _checked(targets, agents, seed)
     _positive("ratio", ratio)
     shares = np.geomspace(1, ratio, agents) if sizes is None else _checked_sizes(sizes, agents)
+    shares = shares / shares.max()  # whose sum is finite
     ends = np.rint(np.cumsum(shares) / shares.sum() * len(labels)).astype(int)
     counts = np.diff(ends, prepend=0)
     while counts.min() < 1:

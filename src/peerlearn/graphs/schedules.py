@@ -215,6 +215,11 @@ class proximity(GraphSchedule):
 
     def __post_init__(self) -> None:
         choose("what to do in a graph that fell apart,", str(self.apart), APART)
+        if self.positions is not None and not callable(self.positions):
+            raise ValueError(
+                f"proximity: positions is a {type(self.positions).__name__}, expected a function "
+                "of the round"
+            )
         whole("proximity", "agents", self.agents, 1)
         whole("proximity", "window", self.window, 1)
         positive("proximity", "radius", self.radius)
@@ -268,17 +273,27 @@ class function(GraphSchedule):
     window: int = 1
 
     def __post_init__(self) -> None:
+        if not callable(self.function):
+            raise ValueError(f"function: function is {self.function!r}, expected a function")
         whole("function", "agents", self.agents, 1)
         whole("function", "window", self.window, 1)
 
     def at(self, round: int, positions: Any = None) -> nx.Graph:
-        graph = from_networkx(undirected(self.function(max(round, 0))))
-        if len(graph) != self.agents:
-            raise ValueError(
-                f"the graph of round {round} has {len(graph)} agents, expected {self.agents} in "
-                "every round; an agent that sits out is a node without edges"
-            )
-        return graph
+        return plain(self.function(max(round, 0)), round, self.agents)
+
+
+def plain(graph: Any, round: int, agents: int) -> nx.Graph:
+    """A round's graph out of a function or a schedule of the user's own, checked and copied.
+
+    The copy is the round's alone, whatever becomes of the graph later.
+    """
+    found = from_networkx(undirected(graph))
+    if len(found) != agents:
+        raise ValueError(
+            f"the graph of round {round} has {len(found)} agents, expected {agents} in every "
+            "round; an agent that sits out is a node without edges"
+        )
+    return found
 
 
 APART = ("continue", "stop")

@@ -62,7 +62,7 @@ class lazy:
 
     def __call__(self, graph: nx.Graph) -> sparse.csr_array:
         itself = sparse.csr_array(sparse.identity(len(graph), format="csr"))
-        return ((itself + self.rule(graph)) / 2).tocsr()
+        return ((itself + as_rule(self.rule)(graph)) / 2).tocsr()
 
 
 @dataclass(frozen=True, eq=False)

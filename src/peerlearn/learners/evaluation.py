@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, short
 from ..measure import RESERVED
 from .explained import explained, whose
 from .modules import Buffers, Layout
@@ -135,7 +135,7 @@ class Judge:
         for count, (inputs, targets) in batches:
             outputs = self._module(copy.deepcopy(inputs) if self._alters else inputs)
             for name, measure in measures.items():
-                value = measure(outputs, targets).double().mean().item()
+                value = _mean(name, measure(outputs, targets), count)
                 sums[name] = sums.get(name, 0.0) + value * count
             seen += count
         return {name: total / seen for name, total in sums.items()}
@@ -162,6 +162,17 @@ class Judge:
 
     def _seed_for(self, *key: int) -> None:
         seed_generators(self._samples.device, seed_from(self._seed, EVALUATION, *key))
+
+
+def _mean(name: str, value: Any, count: int) -> float:
+    """Of what a measure gives for a batch: one number, or one for each sample or more."""
+    found = torch.as_tensor(value) if _is_number(value) else value
+    if not isinstance(found, Tensor) or (found.dim() and len(found) != count):
+        got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else short(value)
+        raise ValueError(
+            f"the measure {name!r} of {count} samples is {got}, expected one number, or one each"
+        )
+    return found.double().mean().item()
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

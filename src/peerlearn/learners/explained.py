@@ -20,7 +20,7 @@ def explained(what: str) -> Iterator[None]:
     """What torch says of a model that does not fit the data, with what to do about it."""
     try:
         yield
-    except (torch.OutOfMemoryError, ConfigurationError):
+    except (torch.OutOfMemoryError, ConfigurationError, OSError):
         raise
     except Exception as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -54,7 +54,11 @@ class QuadraticLearner(Learner):
     def gradient(self, theta: Tensor, agents: Sequence[int] | None = None) -> Tensor:
         chosen = slice(None) if agents is None else list(agents)
         self._evaluations[chosen] += 1
-        self.losses = self.loss(theta, chosen)
+        losses = self.loss(theta, chosen)
+        if agents is not None:  # the others keep theirs
+            before = torch.zeros_like(self.optima[:, 0]) if self.losses is None else self.losses
+            losses = before.index_put((torch.as_tensor(chosen, dtype=torch.int64),), losses)
+        self.losses = losses
         return self._pull(theta, chosen)
 
     def minimize(self, linear: Tensor, centre: Tensor, weight: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils.data import TensorDataset
 
-from ..errors import nearest
+from ..errors import nearest, short
 from ..learners.samples import Deferred, length
 from ..measure import RESERVED
 from ..values import is_number, is_whole
@@ -41,6 +41,8 @@ def choice_problems(task: Task) -> list[str]:
 
 def function_problems(task: Task) -> list[str]:
     optional = {"transform": task.transform, "evaluate": task.evaluate}
+    if not isinstance(task.measures, Mapping):
+        return [f"measures is {short(task.measures)}, expected a dict of name -> function"]
     given = {"loss": task.loss, **{n: f for n, f in optional.items() if f is not None}}
     given |= {f"the measure {n!r}": f for n, f in task.measures.items()}
     return [
@@ -172,6 +174,8 @@ def model_problems(task: Task) -> list[str]:
         return [f"model gave a {type(strange[0]).__name__}, expected a torch.nn.Module"]
     if any(is_lazy(p) for m in models for p in m.parameters()):
         return ["the model has parameters without a shape yet; call it once on a batch"]
+    if any(t.is_complex() for m in models for t in (*m.parameters(), *m.buffers())):
+        return ["the model has complex numbers, of which only the real part would be trained"]
     if any(p.is_meta for m in models for p in m.parameters()):
         return ["the model is on the device 'meta', without values; make it on the CPU"]
     if len(models) not in (1, task.agents):

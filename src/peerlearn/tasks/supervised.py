@@ -128,7 +128,7 @@ class Task(BaseTask):
     def tests(self) -> list[Data | None]:
         """The test set of all, or of each agent."""
         if isinstance(self.test, list) or (
-            isinstance(self.test, tuple) and not isinstance(self.test[0], Tensor)
+            isinstance(self.test, tuple) and not isinstance(next(iter(self.test), None), Tensor)
         ):
             return list(self.test)
         return [self.test]  # type: ignore[list-item]

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .. import graphs
 from ..algorithm import Algorithm, Needs, flatten, shared, unflatten
+from ..errors import short
 from ..tasks import BaseTask
 from .alone import advance, run_alone
 from .cases import ROUNDS, SEED, Case, Setting, cases, copies, flat_task, global_seed
@@ -45,7 +46,7 @@ def check_algorithm(
 
     Raises:
         AssertionError: a promise is broken; the message says which, and on what task.
-        ValueError: fewer than two rounds.
+        ValueError: fewer than two rounds, or no method.
 
     Example:
         >>> import peerlearn as pl
@@ -58,6 +59,9 @@ def check_algorithm(
         ...
         AssertionError: Forgetful turns theta into (3,) float64, expected (4, 3) float64 ...
     """
+    if not isinstance(method, Algorithm):
+        wanted = f", as {method.__name__}()" if isinstance(method, type) else ""
+        raise ValueError(f"method is {short(method)}, expected an instance of a method{wanted}")
     if rounds < 2:
         raise ValueError(f"rounds is {rounds}, expected at least 2: one to save, one to go on")
     for case in cases(method, tasks, rounds, seed):
