@@ -644,3 +644,25 @@ def test_swapped_arguments_are_one_short_sentence():
 def test_what_is_no_method_cannot_be_checked(method):
     with pytest.raises(ValueError, match="expected an instance of a method"):
         check_algorithm(method)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: pl.data.partitions.iid([0, 1, 2, 1], "2"), "agents is '2', expected a whole"),
+        (lambda: pl.data.partitions.iid([0, 1, 2, 1], 2, seed="a"), "seed is 'a', expected a"),
+        (lambda: pl.data.partitions.by_class([0.0, float("nan"), 1.0], 2), "a target is NaN"),
+        (lambda: pl.tasks.digits(agents=4.0), "agents is 4.0, expected a whole number"),
+        (lambda: graphs.from_edge_list("edges.txt", n=3.5), "n is 3.5, expected a whole number"),
+    ],
+)
+def test_numbers_that_are_none(make, said):
+    with pytest.raises(ValueError, match=said):
+        make()
+
+
+def test_labels_may_be_a_list_or_of_numpy():
+    for labels in ([0, 1, 2, 1], np.array([0, 1, 2, 1])):
+        parts = pl.data.partitions.by_class(labels, 2, seed=1)
+        expected = pl.data.partitions.by_class(torch.tensor([0, 1, 2, 1]), 2, seed=1)
+        assert all(torch.equal(a, b) for a, b in zip(parts, expected, strict=True))

@@ -81,7 +81,7 @@ def test_exactly_one_sample_for_each_agent_is_enough(name):
     [
         (torch.zeros(3), 4, "3 samples for 4 agents, expected at least one for each"),
         (torch.zeros(0), 1, "0 samples for 1 agents"),
-        (torch.zeros(3), 0, "agents is 0, expected at least 1"),
+        (torch.zeros(3), 0, "agents is 0, expected a whole number of at least 1"),
         (torch.zeros(3, 2), 1, r"shape \(3, 2\), expected \(n,\)"),
     ],
 )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import unknown
-from ..values import is_positive, is_whole
+from ..values import is_positive, is_whole, require_count
 
 Indices = NDArray[np.int64]
 
@@ -201,10 +201,13 @@ def partition(
 
 
 def _checked(targets: Tensor, agents: int, seed: int) -> tuple[NDArray[Any], np.random.Generator]:
+    targets = torch.as_tensor(targets)
     if targets.ndim != 1:
         raise ValueError(f"targets have the shape {tuple(targets.shape)}, expected (n,)")
-    if agents < 1:
-        raise ValueError(f"agents is {agents}, expected at least 1")
+    if targets.isnan().any():
+        raise ValueError("a target is NaN, which belongs to no class; mend or drop its sample")
+    require_count("agents", agents)
+    require_count("seed", seed, 0)
     if len(targets) < agents:
         raise ValueError(
             f"{len(targets)} samples for {agents} agents, expected at least one for each; "

@@ -101,6 +101,8 @@ def from_edge_list(path: str | Path, n: int | None = None) -> nx.Graph:
     Raises:
         ValueError: the file cannot be read, or has lines that are no edges (all are named).
     """
+    if n is not None:
+        whole("edge list", "n", n, 1)
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeError) as error:
