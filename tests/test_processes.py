@@ -302,6 +302,21 @@ def test_a_host_whose_name_leads_to_itself(monkeypatch):
     assert "did not all meet at 127.0.0.1:29500" in rendezvous._why(reason, 120.0)
 
 
+def test_a_process_that_is_started_again_cannot_join_its_old_team(monkeypatch):
+    store = dist.HashStore()
+    for name in rendezvous.NEEDED:
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setattr(dist, "rendezvous", lambda *_, **__: iter([(store, 1, 2)]))
+    monkeypatch.setattr(rendezvous, "_make_group", lambda *_: True)
+    assert rendezvous.rendezvous(5.0)[1:] == (1, 2)
+    with pytest.raises(
+        ConfigurationError, match="a process 1 has come to this team before; .*anew"
+    ):
+        rendezvous.rendezvous(5.0)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")  # torchrun has started all of them anew
+    assert rendezvous.rendezvous(5.0)[1:] == (1, 2)
+
+
 def test_without_processes_there_is_no_team(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     with pytest.raises(ConfigurationError, match=r"finds no processes \(RANK, .*torchrun"):

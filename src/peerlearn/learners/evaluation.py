@@ -165,9 +165,9 @@ class Judge:
 
 
 def _mean(name: str, value: Any, count: int) -> float:
-    """Of what a measure gives for a batch: one number, or one for each sample or more."""
+    """Of what a measure gives for a batch: one number, or as many for each sample."""
     found = torch.as_tensor(value) if _is_number(value) else value
-    if not isinstance(found, Tensor) or (found.dim() and len(found) != count):
+    if not isinstance(found, Tensor) or (found.dim() and found.numel() % count):
         got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else short(value)
         raise ValueError(
             f"the measure {name!r} of {count} samples is {got}, expected one number, or one each"
