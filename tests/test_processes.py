@@ -310,7 +310,7 @@ def test_a_process_that_is_started_again_cannot_join_its_old_team(monkeypatch):
     monkeypatch.setattr(rendezvous, "_make_group", lambda *_: True)
     assert rendezvous.rendezvous(5.0)[1:] == (1, 2)
     with pytest.raises(
-        ConfigurationError, match="a process 1 has come to this team before; .*anew"
+        ConfigurationError, match=r"a process 1 has come to this team before; .*anew"
     ):
         rendezvous.rendezvous(5.0)
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")  # torchrun has started all of them anew
