@@ -40,7 +40,7 @@ import peerlearn as pl
 from peerlearn import cli, experiment, report
 from peerlearn.checkpoint import FILE_NAME as CHECKPOINT
 from peerlearn.checkpoint import load
-from peerlearn.engines import rendezvous
+from peerlearn.engines import launcher, rendezvous
 from peerlearn.engines.process_team import ProcessTeam
 from peerlearn.errors import ConfigurationError, Diverged
 from peerlearn.setup import prepare
@@ -409,6 +409,16 @@ def test_a_port_that_another_program_has(tmp_path):
         rf"error: port {port} of this machine cannot be used \(.*\); choose another one\n",
         result.stderr,
     )
+
+
+def test_processes_that_were_asked_to_stop_say_how_to_go_on(monkeypatch, tmp_path):
+    """Also where only one of them was asked, and not the command that started them."""
+    (tmp_path / "two.toml").write_text(TWO)
+    monkeypatch.setattr(launcher, "launch", lambda *_: {0: 130, 1: 130})
+    words = ["run", str(tmp_path / "two.toml"), "--engine", "processes", "--processes", "2"]
+    result = CliRunner().invoke(cli.app, words)
+    assert result.exit_code == 130
+    assert result.stderr.startswith("stopped; go on with: peerlearn run ")
 
 
 # --- small laws -----------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import FAILED, LOST, console, tell, told
+from .console import FAILED, INTERRUPTED, LOST, console, tell, told
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -126,6 +126,8 @@ def _launch(
     own = {r: s for r, s in statuses.items() if s != -signal.SIGTERM}  # which the launcher sends
     killed = {rank: -status for rank, status in own.items() if status < 0}
     tell(f"process {rank} was ended by {signal.Signals(n).name}" for rank, n in killed.items())
+    if {*own.values()} == {INTERRUPTED}:  # one of them was asked, and told the others
+        raise KeyboardInterrupt
     if statuses:
         raise typer.Exit(LOST if killed else min(own.values(), default=LOST))
 
