@@ -28,6 +28,7 @@ class Third(Alone):
 
     rank: int = 0
     size: int = 3
+    tag: int = 7
     waits: list[int] = field(default_factory=list)
 
     def reaching(self, peers):
@@ -49,7 +50,8 @@ def posted(monkeypatch) -> list[processes.Layout]:
     """The layouts of all exchanges, whose messages never leave."""
     found: list[processes.Layout] = []
 
-    def post(layout):
+    def post(layout, tag):
+        assert tag == 7
         found.append(layout)
         return [Work() for _ in layout.peers]
 
