@@ -666,3 +666,11 @@ def test_labels_may_be_a_list_or_of_numpy():
         parts = pl.data.partitions.by_class(labels, 2, seed=1)
         expected = pl.data.partitions.by_class(torch.tensor([0, 1, 2, 1]), 2, seed=1)
         assert all(torch.equal(a, b) for a, b in zip(parts, expected, strict=True))
+
+
+def test_a_batch_that_one_agent_alone_has_too_small():
+    task = classification(
+        data=[samples(6), samples(6), samples(1)], batch_size=[6, 6, 1], model=with_batch_norm
+    )
+    with pytest.raises(ValueError, match="a minibatch of agent 2 failed: Expected more than 1 v"):
+        pl.train(task, pl.DSGD(), graphs.cycle(3), rounds=2, device="cpu")

@@ -474,3 +474,12 @@ def test_a_signal_in_the_last_evaluation_stops_whoever_runs_several(tmp_path):
             classification(), pl.Isolated(), rounds=2, device="cpu", out=tmp_path, callback=last
         )
     assert pl.record.read(tmp_path).finished
+
+
+@pytest.mark.parametrize("fraction", [0.25, 0.5])
+def test_losses_of_a_part_of_the_agents_are_told_for_the_right_ones(fraction):
+    with pytest.raises(Diverged, match="FedAvg diverged in round"):
+        pl.train(
+            pl.tasks.quadratic(4, dimension=3), pl.FedAvg(lr=1e30, fraction=fraction), rounds=50,
+            device="cpu",
+        )  # fmt: skip

@@ -263,3 +263,11 @@ def test_parts_that_never_hear_of_each_other_are_counted(blocks):
 def test_hearing_in_one_direction_around_a_circle_is_enough():
     assert weights.parts(0.5 * np.eye(5) + 0.5 * np.roll(np.eye(5), 1, axis=1)) == []
     assert weights.parts(np.array([[1.0, 0.0], [0.5, 0.5]]))  # agent 0 hears of nobody
+
+
+def test_lazy_weights_take_the_name_of_a_rule():
+    graph = graphs.star(5)
+    by_name, by_rule = (
+        graphs.lazy(rule)(graph).toarray() for rule in ("metropolis", graphs.metropolis)
+    )
+    assert (by_name == by_rule).all()
