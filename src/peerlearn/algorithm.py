@@ -29,7 +29,7 @@ from torch import Tensor
 from .errors import nearest
 from .optimizer import LocalOptimizer
 from .schedules import Schedule
-from .values import is_number, plain
+from .values import as_python, is_number
 
 if TYPE_CHECKING:
     from .learner import Learner
@@ -75,7 +75,7 @@ class Algorithm(ABC):
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            object.__setattr__(self, name, plain(value))
+            object.__setattr__(self, name, as_python(value))
         problems = self.problems()
         if problems:
             raise ValueError("; ".join(f"{self.name}: {p}" for p in problems))

@@ -51,6 +51,17 @@ def require_functions(**given: Any) -> None:
         raise ConfigurationError(found)
 
 
+def is_true(asked: Any) -> bool:
+    """What a callback returned."""
+    try:
+        return bool(asked)
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"the callback returned {type(asked).__name__} of several values, expected true to "
+            "stop, or false; take .any(), .all() or .mean() of it"
+        ) from error
+
+
 def number_problems(
     rounds: int, evaluate_every: int | None, checkpoint_every: int | None
 ) -> list[str]:

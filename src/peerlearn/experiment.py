@@ -206,10 +206,7 @@ def _written(experiment: Experiment, folder: Path, team: Team, stack: ExitStack)
     """
     if not team.leads:
         return experiment
-    try:
-        stack.enter_context(holding(folder))
-    except ValueError as error:
-        raise ConfigurationError([str(error)]) from error
+    stack.enter_context(holding(folder))
     content = json.dumps(experiment.describe(), indent=2, ensure_ascii=False)
     scratch = folder / f"{FILE_NAME}.tmp"
     scratch.write_text(content + "\n", encoding="utf-8")

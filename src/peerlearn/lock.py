@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .errors import ConfigurationError
+
 try:
     import fcntl
 except ImportError:  # not on Windows, where nothing is held
@@ -26,14 +28,14 @@ def holding(folder: Path) -> Iterator[None]:
     written unheld.
 
     Raises:
-        ValueError: another process holds the folder, or nothing can be written there.
+        ConfigurationError: another process holds the folder, or nothing can be written there.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / FILE_NAME, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise ValueError(
-            f"cannot write into {folder}: {error.strerror}; choose another folder"
+        raise ConfigurationError(
+            [f"cannot write into {folder}: {error.strerror}; choose another folder"]
         ) from error
     try:
         _lock(handle, folder)
@@ -49,9 +51,9 @@ def _lock(handle: int, folder: Path) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in HELD:
-            raise ValueError(
+            raise ConfigurationError([
                 f"{folder} is being written by another process; wait until it has ended, or "
                 "choose another folder"
-            ) from None
+            ]) from None  # fmt: skip
         if error.errno not in WITHOUT_LOCKS:
             raise

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from dataclasses import Field, dataclass, fields, is_dataclass
 from functools import lru_cache
 
-from .values import is_number, plain
+from .values import as_python, is_number
 
 
 class Schedule(ABC):
@@ -21,7 +21,7 @@ class Schedule(ABC):
     def __post_init__(self) -> None:
         own: tuple[Field, ...] = fields(self) if is_dataclass(self) else ()
         for field in own:
-            value = plain(getattr(self, field.name))
+            value = as_python(getattr(self, field.name))
             if field.type not in (float, "float"):
                 continue  # of a schedule of one's own
             if not is_number(value, 0):

@@ -20,7 +20,7 @@ from . import checkpoint as checkpoints
 from . import record as records
 from . import snapshots
 from .algorithm import flatten, shared, unflatten
-from .describe import fingerprint_of
+from .checks import is_true
 from .engines.base import KEPT
 from .errors import ConfigurationError, Diverged, Lost
 from .learners import Regularized, Timed
@@ -72,7 +72,7 @@ class Session:
         self._meeting = 0
         self._longest_s = 0.0  # of a round; known once there were one and an evaluation
         self._saved = -1
-        self._fingerprint = lru_cache(KEPT)(partial(_fingerprint, setup=setup))
+        self._fingerprint = lru_cache(KEPT)(setup.fingerprint)
         self._parts: list[list[int]] | None = None  # of the latest graph, where it is watched
 
     def run(self, callback: Callback | None, on_round: Callable[[int], None] | None) -> None:
@@ -263,7 +263,7 @@ class Session:
         self._snapshot()  # before the checkpoint, after which it would not be made again
         self._save()
         asked = callback(copy.deepcopy(evaluation)) if callback is not None else None
-        return self._anybody(_is_true(asked))
+        return self._anybody(is_true(asked))
 
     def _anybody(self, asks: bool) -> bool:
         """Whether any process of the team does."""
@@ -407,19 +407,3 @@ class Session:
             where = {n: v for n, v in setup.describe().items() if n in WHERE}
             self._write("resume", round=self.done, **where)
         return True
-
-
-def _fingerprint(graph: nx.Graph, setup: Setup) -> str:
-    """Of a round's graph, and of the weights where a function of the user's own makes them."""
-    return fingerprint_of([graph], setup.mixing_rule if callable(setup.weights) else None)
-
-
-def _is_true(asked: Any) -> bool:
-    """What a callback returned."""
-    try:
-        return bool(asked)
-    except (ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"the callback returned {type(asked).__name__} of several values, expected true to "
-            "stop, or false; take .any(), .all() or .mean() of it"
-        ) from error

@@ -144,10 +144,7 @@ class Setup:
         if self.out is None:
             return self
         self.describe()  # first, so that no folder is left behind where a learner fails
-        try:
-            stack.enter_context(holding(self.out))
-        except ValueError as error:
-            raise ConfigurationError([str(error)]) from error
+        stack.enter_context(holding(self.out))
         if problems := folder_problems(self.out, self.resume):
             raise ConfigurationError(problems)
         self.find_checkpoint()
@@ -171,7 +168,11 @@ class Setup:
             return None
         graph = self.schedule.at(round, positions)
         own = type(self.schedule) not in BUILT_IN
-        return graphs.schedules.plain(graph, round, self.task.agents) if own else graph
+        return graphs.topologies.of_round(graph, round, self.task.agents) if own else graph
+
+    def fingerprint(self, graph: nx.Graph) -> str:
+        """Of a round's graph, and of the weights where a function of the user's own makes them."""
+        return fingerprint_of([graph], self.mixing_rule if callable(self.weights) else None)
 
     def count_raw_data(self, traffic: Traffic, gradients: int, done: int) -> None:
         """Pooling data means that every agent has sent its own: at once, or as a stream brings it.

@@ -26,7 +26,7 @@ def is_positive(value: Any, most: float = math.inf) -> bool:
     return is_number(value, 0.0, most) and value > 0
 
 
-def plain(value: Any) -> Any:
+def as_python(value: Any) -> Any:
     """A number of NumPy's or another kind as Python's own; anything else as it is."""
     if isinstance(value, bool | int | float) or not isinstance(value, Real):
         return value

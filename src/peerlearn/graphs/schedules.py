@@ -23,7 +23,7 @@ from scipy.spatial.distance import cdist
 from ..errors import ConfigurationError
 from .checks import check_options, choose, listed, positive, probability, undirected, whole
 from .random_families import near
-from .topologies import from_networkx
+from .topologies import from_networkx, of_round
 
 
 class GraphSchedule(ABC):
@@ -279,21 +279,7 @@ class function(GraphSchedule):
         whole("function", "window", self.window, 1)
 
     def at(self, round: int, positions: Any = None) -> nx.Graph:
-        return plain(self.function(max(round, 0)), round, self.agents)
-
-
-def plain(graph: Any, round: int, agents: int) -> nx.Graph:
-    """A round's graph out of a function or a schedule of the user's own, checked and copied.
-
-    The copy is the round's alone, whatever becomes of the graph later.
-    """
-    found = from_networkx(undirected(graph))
-    if len(found) != agents:
-        raise ValueError(
-            f"the graph of round {round} has {len(found)} agents, expected {agents} in every "
-            "round; an agent that sits out is a node without edges"
-        )
-    return found
+        return of_round(self.function(max(round, 0)), round, self.agents)
 
 
 APART = ("continue", "stop")

@@ -146,6 +146,20 @@ def from_networkx(graph: nx.Graph) -> nx.Graph:
     return numbered(graph)
 
 
+def of_round(graph: Any, round: int, agents: int) -> nx.Graph:
+    """A round's graph out of a function or a schedule of the user's own, checked and copied.
+
+    The copy is the round's alone, whatever becomes of the graph later.
+    """
+    found = from_networkx(undirected(graph))
+    if len(found) != agents:
+        raise ValueError(
+            f"the graph of round {round} has {len(found)} agents, expected {agents} in every "
+            "round; an agent that sits out is a node without edges"
+        )
+    return found
+
+
 TOPOLOGIES: dict[str, Callable[..., nx.Graph]] = {
     "complete": complete,
     "cycle": cycle,
