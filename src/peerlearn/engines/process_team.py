@@ -31,7 +31,6 @@ MEET_S = 1.0  # about how often the processes look at each other
 PATIENCE = 10  # a process may take so many of the longest rounds so far
 POLL_S = 0.02
 HANG_UP = 1  # the tag of a message that is never sent
-REMEMBERED_BROADCASTS = 16
 REMEMBERED = 4096  # rounds of which a process can tell what graphs it had taken
 
 
@@ -61,8 +60,6 @@ class ProcessTeam(Team):
         self._patience_s = JOIN_S
         self._met: tuple[int, float] | None = None
         self._taken: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)  # (round, `graphs`)
-        # Gloo's thread must not be the last to let go of one: while Python ends, that aborts it
-        self._broadcasts: deque[Any] = deque(maxlen=REMEMBERED_BROADCASTS)
         self._signs: dict[int, tuple[str | None, float]] = {}  # latest, and since when
         self._looked = 0.0
         self._shared: BaseException | None = None  # an error that all processes raise
@@ -301,9 +298,7 @@ class ProcessTeam(Team):
 
     def broadcast(self, tensor: Tensor, rank: int) -> Any:
         """The beginning of a broadcast of one process's tensor into those of the others."""
-        work = dist.broadcast(tensor, src=rank, async_op=True)
-        self._broadcasts.append(work)
-        return work
+        return dist.broadcast(tensor, src=rank, async_op=True)
 
     def tell(self, value: Any) -> Any:
         content = bytearray(json.dumps(as_json(value)).encode()) if self.leads else bytearray()
