@@ -80,9 +80,17 @@ def test_a_test_set_with_fewer_targets():
     )
 
 
+def with_computed():
+    """A network that keeps what it has computed, as torch's old weight norm does."""
+    made = network()
+    made.weight = next(made.parameters()) * 2
+    return made
+
+
 @pytest.mark.parametrize(
     ("model", "words"),
     [
+        (with_computed, "the model cannot be copied (Only Tensors created explicitly by the user"),
         (lambda: nn.LazyLinear(3), "parameters without a shape yet; call it once on a batch"),
         (lambda: network().to("meta"), "on the device 'meta', without values"),
     ],

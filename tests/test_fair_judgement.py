@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
@@ -71,6 +72,17 @@ def test_a_function_may_do_what_it_likes_with_the_network_it_gets(model):
 )
 def test_what_a_function_gives_is_looked_at_before_training(evaluate, said):
     with pytest.raises(pl.ConfigurationError, match=said):
+        trained(classification(evaluate=evaluate))
+
+
+@pytest.mark.parametrize("late", [{"other": 1.0}, {}, {"mark": 1.0, "other": 2.0}])
+def test_a_function_gives_the_same_names_each_time(late):
+    calls = itertools.count()
+
+    def evaluate(module):
+        return {"mark": 1.0} if next(calls) < 5 else late
+
+    with pytest.raises(ValueError, match=r"for agent \d, but \['mark'\] before training; give the"):
         trained(classification(evaluate=evaluate))
 
 

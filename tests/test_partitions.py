@@ -17,6 +17,7 @@ SPLITS = [(name, {}) for name in PARTITIONS] + [
     ("shards", {"shards_per_agent": 1}),
     ("dirichlet", {"alpha": 1e-3}),
     ("dirichlet", {"alpha": 1e3}),
+    ("dirichlet", {"alpha": 1e308}),
     ("by_size", {"ratio": 1e4}),
 ]
 

@@ -117,6 +117,23 @@ def test_damage_in_the_middle_is_told(written, tmp_path):
         record.read(path)
 
 
+@pytest.mark.parametrize(
+    ("line", "lack"),
+    [
+        ("[1]", "has no kind"),
+        ('{"round": 2}', "has no kind"),
+        ('{"kind": "start"}', "has no schema"),
+        ('{"kind": "evaluation", "measures": {}}', "has no round and no seconds"),
+        ('{"kind": "stop"}', "has no round"),
+    ],
+)
+def test_a_line_that_lacks_something_is_told(line, lack, written, tmp_path):
+    path = tmp_path / record.FILE_NAME
+    path.write_text((written / record.FILE_NAME).read_text() + line + "\n")
+    with pytest.raises(ValueError, match=rf"is damaged: line \d+, .*, {lack}; mend it, or remove"):
+        record.read(path)
+
+
 def test_another_schema_is_refused(written, tmp_path):
     path = tmp_path / record.FILE_NAME
     path.write_text((written / record.FILE_NAME).read_text().replace('"schema": 1', '"schema": 99'))

@@ -118,6 +118,9 @@ def test_uniform_needs_a_complete_graph():
     assert (graphs.uniform(graphs.complete(5)).toarray() == 1 / 5).all()
     with pytest.raises(ValueError, match="need a complete graph of 10 edges, got one of 5 edges"):
         graphs.uniform(graphs.cycle(5))
+    with_loop = nx.Graph([(0, 1), (1, 2), (0, 0)])
+    with pytest.raises(ValueError, match="need a complete graph of 3 edges, got one of 2 edges"):
+        graphs.uniform(with_loop)
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ import numpy as np
 
 SCHEMA = 1
 FILE_NAME = "record.jsonl"
+NEEDED = {"start": ("schema",), "evaluation": ("round", "measures", "seconds")}
 EXPERIMENT_FILE = "experiment.json"  # beside the folders of an experiment's runs
 
 
@@ -188,13 +189,27 @@ def _lines(path: Path) -> Iterable[dict[str, Any]]:
     with open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
             try:
-                yield json.loads(line)
+                found = json.loads(line)
             except json.JSONDecodeError:
-                if line.endswith("\n"):
-                    raise ValueError(
-                        f"{path} is damaged: line {number}, {line[:80]!r}, is not JSON; mend it, "
-                        f"or remove {path.parent} to train this run again"
-                    ) from None
+                if not line.endswith("\n"):
+                    return  # a crash has cut it short
+                problem = "is not JSON"
+            else:
+                problem = _line_problem(found)
+            if problem:
+                raise ValueError(
+                    f"{path} is damaged: line {number}, {line[:80]!r}, {problem}; mend it, or "
+                    f"remove {path.parent} to train this run again"
+                )
+            yield found
+
+
+def _line_problem(line: Any) -> str:
+    """What a line lacks, if anything."""
+    if not isinstance(line, dict) or not isinstance(line.get("kind"), str):
+        return "has no kind"
+    missing = [name for name in NEEDED.get(line["kind"], ("round",)) if name not in line]
+    return f"has no {' and no '.join(missing)}" if missing else ""
 
 
 def _columns(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:

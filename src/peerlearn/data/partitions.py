@@ -22,6 +22,8 @@ from ..values import is_positive, is_whole, require_count
 
 Indices = NDArray[np.int64]
 
+ALL_ALIKE = 1e12  # a Dirichlet concentration beyond which no draw differs from its mean
+
 
 def iid(targets: Tensor, agents: int, seed: int = 0) -> list[Tensor]:
     """Equal parts of the shuffled data: every agent sees the same distribution.
@@ -125,7 +127,8 @@ def dirichlet(targets: Tensor, agents: int, seed: int = 0, alpha: float = 0.5) -
     _positive("alpha", alpha)
     classes = _classes(labels, generator)
     left = np.array([len(c) for c in classes])
-    proportions = generator.dirichlet(alpha * len(left) * left / left.sum(), size=agents)
+    shares = len(left) * left / left.sum()
+    proportions = generator.dirichlet(min(alpha, ALL_ALIKE) * shares, size=agents)
     parts = []
     for size, q in zip(_equal_sizes(len(labels), agents), proportions, strict=True):
         taken = _draw(size, q, left, generator)

@@ -43,7 +43,7 @@ class StackedLinks(Links):
 
     @cached_property
     def coordinator(self) -> StackedCoordinator:
-        return StackedCoordinator(self._engine.traffic, self.round, self._engine.seed)
+        return StackedCoordinator(self._engine, self.round)
 
 
 class StackedHeard(Heard):
@@ -70,11 +70,17 @@ class StackedHeard(Heard):
 class StackedCoordinator(Coordinator):
     """Counts what would travel to and from the coordinator; moves nothing."""
 
+    def __init__(self, engine: StackedEngine, round: int) -> None:
+        super().__init__(engine.traffic, round, engine.seed)
+        self._clock = engine.clock
+
     def raised(self, flags: Tensor) -> list[int]:
-        return flags.nonzero()[:, 0].tolist()
+        with self._clock("exchange"):
+            return flags.nonzero()[:, 0].tolist()
 
     def _gather(self, rows: Tensor, numbers: Sequence[int]) -> Tensor:
-        where = together(numbers)
-        if isinstance(where, slice):
-            return rows[where]
-        return rows.index_select(0, torch.tensor(where, device=rows.device))
+        with self._clock("exchange"):
+            where = together(numbers)
+            if isinstance(where, slice):
+                return rows[where]
+            return rows.index_select(0, torch.tensor(where, device=rows.device))

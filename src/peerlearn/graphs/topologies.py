@@ -206,11 +206,14 @@ def _sized_rectangle(
     rows: int | None = None,
     columns: int | None = None,
 ) -> nx.Graph:
-    if rows is None and columns is None:
-        rows = max(r for r in range(1, math.isqrt(agents) + 1) if agents % r == 0)
+    for side, length in (("rows", rows), ("columns", columns)):
+        if length is not None:
+            whole(make.__name__, side, length, least)
+    if columns is not None:
+        rows = agents // columns if rows is None else rows
     elif rows is None:
-        rows = agents // max(columns or 1, 1)
-    columns = agents // max(rows, 1) if columns is None else columns
+        rows = max(r for r in range(1, math.isqrt(agents) + 1) if agents % r == 0)
+    columns = agents // rows if columns is None else columns
     if rows * columns != agents or min(rows, columns) < least:
         raise ValueError(
             f"{make.__name__}: {agents} agents in {rows} rows and {columns} columns, expected "

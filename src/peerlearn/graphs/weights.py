@@ -45,7 +45,7 @@ def uniform(graph: nx.Graph) -> sparse.csr_array:
     Raises:
         ValueError: the graph is not complete.
     """
-    n, edges = len(graph), graph.number_of_edges()
+    n, edges = len(graph), graph.number_of_edges() - nx.number_of_selfloops(graph)
     if edges < n * (n - 1) // 2:
         raise ValueError(
             f"uniform weights need a complete graph of {n * (n - 1) // 2} edges, got one of "

@@ -88,7 +88,9 @@ class Judge:
                     self._measure(batches[:1])
         self._point(theta[0], 0)
         with preserved(self._samples.device):
-            require_measures(self._task.judge(self._module, self._agents[0]), self._task.measures)
+            judged = self._task.judge(self._module, self._agents[0])
+        require_measures(judged, self._task.measures)
+        self._judged = set(judged)
 
     def _writes_into(self, batches: Sequence[tuple[int, Any]]) -> bool:
         """Whether the module changes its input, of which all evaluations get the same."""
@@ -116,7 +118,13 @@ class Judge:
             agent, agents = self._agents[row], self._task.agents
             with explained(whose("a batch of the training data", agent, agents)):
                 own = self._measure(self._training_batches(row))
-            judged = self._task.judge(self._module, self._agents[row])
+            judged = self._task.judge(self._module, agent)
+        require_measures(judged, self._task.measures)
+        if judged.keys() != self._judged:
+            raise ValueError(
+                f"evaluate gave {sorted(judged)} for agent {agent}, but {sorted(self._judged)} "
+                "before training; give the same names for all agents, each time"
+            )
         return {**measured, **judged, **{f"train_{name}": value for name, value in own.items()}}
 
     def _training_batches(self, row: int) -> Iterator[tuple[int, Any]]:

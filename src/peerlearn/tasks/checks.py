@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import typing
 from collections.abc import Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any, Literal
@@ -178,12 +179,28 @@ def model_problems(task: Task) -> list[str]:
         return ["the model has complex numbers, of which only the real part would be trained"]
     if any(p.is_meta for m in models for p in m.parameters()):
         return ["the model is on the device 'meta', without values; make it on the CPU"]
+    uncopied = _copy_problem(models[0])
+    if uncopied:
+        return [uncopied]
     if len(models) not in (1, task.agents):
         return [f"got {len(models)} models for {task.agents} agents; give one, or one each"]
     found = _unlike(models)
     if not any(p.requires_grad for p in models[0].parameters()):
         found.append("the model has no trainable parameter; set requires_grad on some")
     return found + _rate_problems(task, [n for n, _ in models[0].named_parameters()])
+
+
+def _copy_problem(model: nn.Module) -> str:
+    """Runs train a copy, so that the network that was given stays as it is."""
+    try:
+        copy.deepcopy(model)
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__).partition(". ")[0]
+        return (
+            f"the model cannot be copied ({reason}); keep nothing in it that was computed, and "
+            "take weight_norm and spectral_norm from torch.nn.utils.parametrizations"
+        )
+    return ""
 
 
 def _unlike(models: Sequence[nn.Module]) -> list[str]:
