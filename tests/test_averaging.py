@@ -54,6 +54,11 @@ def test_periodic_averaging_sends_all_networks_up_and_down_every_period():
     np.testing.assert_array_equal(record.team["communication"], 2 * times * AGENTS * ROW)
 
 
+def test_what_goes_over_the_coordinator_takes_time():
+    seconds = run(pl.PeriodicAveraging(lr=0.05), rounds=2).record.seconds["exchange"]
+    assert seconds[0] < seconds[-1]
+
+
 @pytest.mark.parametrize("unselected", ["idle", "train"])
 def test_only_the_selected_send_and_receive(unselected):
     method = pl.FedAvg(lr=0.05, fraction=0.4, local_steps=2, unselected=unselected)
