@@ -20,7 +20,7 @@ from helpers import recorded
 from namespaces import refused
 from once import made_once
 from processes import free_port
-from struck import AGENTS, CASES
+from struck import AGENTS, CASES, GATE
 
 import peerlearn as pl
 from peerlearn import experiment
@@ -95,7 +95,6 @@ SENTENCES = {
     "killed-first": f"{named('killed-first', 0)}, which holds the store of the team, was lost in",
     "killed-coordinated": silent("killed-coordinated", 1),
     "stopped": silent("stopped", 2),
-    "stopped-early": silent("stopped-early", 1),
     "stopped-first": f"{named('stopped-first', 0)}, which holds the store of the team, was lost in",
     "raised": f"{named('raised', 1)} failed in round 7: ValueError: a minibatch of agent 2 failed: "
     "the disk is gone; check model, loss and data; resume the",
@@ -128,7 +127,7 @@ def test_the_others_say_who_was_lost(name, struck):
         assert sentence.replace("ROUND", str(lost["round"])) in lost["said"]
         assert lost["processes"] in LOST[name]
         first = 7 if name == "raised" else went["moment"]
-        last = 7 if name == "raised" else CASES[name].gate + CASES[name].size
+        last = 7 if name == "raised" else GATE + CASES[name].size
         assert first - CASES[name].size <= lost["round"] <= last
 
 
@@ -148,12 +147,12 @@ def test_the_others_end_in_time_and_with_a_status(name, struck):
 @pytest.mark.parametrize("name", CASES)
 def test_what_was_kept_can_be_read(name, struck):
     went, folder = told(struck, name), struck / name / "struck"
-    kept, record, case = load(folder / CHECKPOINT), pl.record.read(folder), CASES[name]
-    assert went["moment"] - case.size - 3 <= kept.round <= case.gate + case.size
+    kept, record = load(folder / CHECKPOINT), pl.record.read(folder)
+    assert went["moment"] - CASES[name].size - 3 <= kept.round <= GATE + CASES[name].size
     assert record.rounds[-1] <= kept.round
     assert [e for e in record.events if e["kind"] == "end"] == []
     written = {CHECKPOINT, "record.jsonl", LOCK}
-    if 0 in case.victim:
+    if 0 in CASES[name].victim:
         written |= {"checkpoint.tmp"}  # of a process that was killed while it wrote
     assert {f for f in went["left"] if not f[0].isdigit()} <= written
 

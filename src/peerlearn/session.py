@@ -70,26 +70,24 @@ class Session:
         self._faults = torch.full((len(self.inner.agents),), -1)
         self._faulty = False
         self._meeting = 0
-        self._longest_s = 0.0  # of the start or a round; 0 until one with an evaluation is over
+        self._longest_s = 0.0  # of a round; known once there were one and an evaluation
         self._saved = -1
         self._fingerprint = lru_cache(KEPT)(setup.fingerprint)
         self._parts: list[list[int]] | None = None  # of the latest graph, where it is watched
 
     def run(self, callback: Callback | None, on_round: Callable[[int], None] | None) -> None:
         """All rounds that are left, or those until the callback asks for the end."""
-        finished = False
+        finished, start_s = False, 0.0
         patient = self.team.size > 1
         with stop_signals(patient) as stopped, self._record(), self._noting_divergence():
             if not self._resume():
                 begun = time.perf_counter()
                 self._start()
                 finished = self._evaluate(callback)
-                self._took(begun)
+                start_s = time.perf_counter() - begun
             while self.done < self.setup.rounds and not finished:
                 begun = time.perf_counter()
                 self._round()
-                if self._longest_s:
-                    self._took(begun)  # so far, for the first meeting
                 stop = self._meets() and self._meet(stopped.is_set())
                 if self._due(self.setup.evaluate_every):
                     finished = self._evaluate(callback)
@@ -98,18 +96,15 @@ class Session:
                     self._save()
                 if on_round is not None:
                     on_round(self.done)
-                if self._longest_s or self._due(self.setup.evaluate_every):
-                    self._took(begun)
+                if self._longest_s or start_s or self._due(self.setup.evaluate_every):
+                    took_s = time.perf_counter() - begun
+                    self._longest_s = max(self._longest_s, start_s, took_s)
                 stop |= self.team.size == 1 and stopped.is_set()  # nobody else needs to know
                 if stop and self.done < self.setup.rounds:
                     self._interrupt()
             self._end()
             if self._anybody(stopped.is_set()):  # in the last round: whoever runs several, stops
                 raise self.team.common(KeyboardInterrupt(f"stopped after round {self.done}"))
-
-    def _took(self, begun: float) -> None:
-        """Something that the others may have to wait for, since then."""
-        self._longest_s = max(self._longest_s, time.perf_counter() - begun)
 
     # --- the rounds -----------------------------------------------------------------------
 
