@@ -401,3 +401,10 @@ def test_the_module_runs_as_a_command(words):
     assert found.returncode == 0, found.stderr
     assert "peerlearn" in found.stdout
     assert found.stderr == ""
+
+
+def test_what_takes_long_to_import_is_imported_where_it_is_needed():
+    """A second each, for which every process of a team would wait."""
+    code = "import sys, peerlearn.cli; print({'sklearn', 'matplotlib'} & {*sys.modules})"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.stdout == "set()\n", found.stderr

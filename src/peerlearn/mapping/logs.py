@@ -30,7 +30,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans
 
 from ..errors import unknown
 from ..values import is_positive
@@ -144,6 +143,8 @@ def divide(log: Log | Floats, agents: int, how: str = "time", seed: int = 0) -> 
         )
     if how == "time":
         return [np.asarray(part) for part in np.array_split(np.arange(len(positions)), agents)]
+    from sklearn.cluster import KMeans  # here, because it takes a second
+
     labels = KMeans(agents, n_init=10, random_state=seed).fit_predict(positions)
     return sorted((np.flatnonzero(labels == k) for k in range(agents)), key=lambda part: part[0])
 
