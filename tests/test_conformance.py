@@ -39,8 +39,8 @@ VARIANTS = [
     pl.FedAvg(optimizer="adagrad", lr=0.01, local_epochs=1, unselected="train", clip=1.0),
     pl.DynamicAveraging(delta=0.01, optimizer="adam", lr=0.01),
     pl.DynamicAveraging(delta=2.0, period=2, augment="growing", weight_decay=0.01),
-    pl.DynamicAveraging(delta=1.0, augment="farthest"),
-    pl.DynamicAveraging(delta=1.0, augment=lambda b: b.outside[-1:]),
+    pl.DynamicAveraging(delta=2.0, augment="farthest"),
+    pl.DynamicAveraging(delta=2.0, augment=lambda b: b.outside[-1:]),
 ]
 
 

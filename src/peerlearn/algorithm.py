@@ -132,7 +132,7 @@ class Algorithm(ABC):
         """How many minibatch gradients an agent draws at most in so many rounds; one in each here.
 
         Args:
-            rounds: how many rounds, the start included.
+            rounds: how many rounds are planned; gradients that `start` draws come on top.
             epoch: how many minibatches the longest epoch has, for methods that train for epochs.
         """
         return rounds

@@ -88,7 +88,7 @@ class Experiment:
     Attributes:
         settings: the file, overrides applied.
         algorithms: label -> method, in the order of the file.
-        graph: who talks to whom; None if no method talks.
+        graph: who talks to whom; None if the file has no [graph].
         first_task: the task of the first seed.
     """
 

@@ -170,7 +170,8 @@ def run(
         out: the folder, ``runs/<name>`` by default.
         resume: go on with the runs in ``out``; finished ones are left as they are, and so are
             those that diverged, for they would do so again.
-        progress: called after each round and each evaluation.
+        progress: called after each round and each evaluation, and once, with the last round, for
+            a run that had ended before.
 
     Raises:
         ConfigurationError: ``out`` holds other runs; nothing was trained.
@@ -230,10 +231,14 @@ def _run_one(
         outcome.failures += before["failures"]
         progress(Step(label, seed, experiment.settings.rounds))
         return
+
+    def evaluated(evaluation: Evaluation) -> None:
+        progress(Step(label, seed, evaluation["round"], evaluation))
+
     try:
         train(
             task, experiment.algorithms[label], experiment.graph_of(label), **request,
-            callback=lambda e: progress(Step(label, seed, e["round"], e)),
+            callback=evaluated,
             on_round=lambda done: progress(Step(label, seed, done)),
         )  # fmt: skip
     except Diverged as failure:

@@ -129,9 +129,9 @@ class Learner(ABC):
     def suffered(self) -> dict[str, Tensor]:
         """What each agent has suffered so far on samples before it learned from them: name -> (A,).
 
-        Of learners from streams: ``predictions``, how many samples; ``cumulative_loss``, the sum
-        of their losses; ``cumulative_error``, how many were predicted wrongly, where that can be
-        said. Nothing of others.
+        Of learners from streams that are measured prequentially: ``predictions``, how many
+        samples; ``cumulative_loss``, the sum of their losses; ``cumulative_error``, how many were
+        predicted wrongly, where that can be said. Nothing of others.
         """
         return {}
 

@@ -32,7 +32,8 @@ class Neighborhood(NamedTuple):
 class Heard(ABC):
     """The answers to one exchange.
 
-    Every view returns one tensor per exchanged vector, fresh memory that the caller may modify.
+    `mix` and `difference` return one tensor per exchanged vector; those, and the rows of `rows`,
+    are fresh memory that the caller may modify. ``degree`` and the neighbors' numbers are not.
     """
 
     degree: Tensor  # (A, 1), the number of neighbors heard

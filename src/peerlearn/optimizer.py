@@ -2,7 +2,7 @@
 
 The matrix theta (A, P) is handed to torch.optim as if it were one parameter. An elementwise
 optimizer (SGD, Adam, RMSprop, ...) then treats the rows independently; optimizers that look at
-more than one element at a time (LBFGS, Adafactor, Muon, ...) are refused by name.
+more than one element at a time (LBFGS, Adafactor, Muon, ...) are refused.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from .signals import stop_signals
 from .team import Team, first_fault
 
 Evaluation = dict[str, Any]
-"""What a callback sees: ``round``, ``measures`` (name -> (A,) array) and ``seconds``."""
+"""What a callback sees: ``round``, ``measures`` (name -> (A,) array), ``team``, ``seconds``."""
 
 WHERE = ("device", "engine", "processes", "versions")  # may be others after a run is resumed
 

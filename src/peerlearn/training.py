@@ -106,7 +106,8 @@ def train(
             twentieth of the rounds by default.
         out: a folder for the record and the checkpoint; nothing is written without it.
         resume: go on from the checkpoint in ``out``, if there is one. It must be of the same
-            request; functions in it (a loss, a graph of the round) are compared by their names.
+            request; functions in it (a loss, a graph of the round) are compared by their names,
+            large data by rows spread over them, datasets that are no tensors by their length.
         checkpoint_every: rounds between checkpoints besides those of the evaluations.
         device: "auto" takes CUDA where there is one.
         dtype: torch.float32 or torch.float64.
@@ -123,7 +124,8 @@ def train(
         finishes the round, writes a checkpoint and raises KeyboardInterrupt.
 
     Raises:
-        ConfigurationError: all that is wrong with the request, before anything is trained.
+        ConfigurationError: all that is wrong with the request, before anything is trained; later
+            only where processes turn out to take different graphs.
         Diverged: a loss or parameter became NaN or infinite; the last good checkpoint stays.
         Lost: another process died or fell silent; the last checkpoint stays.
     """

@@ -45,7 +45,7 @@ def digest_of_tensors(tensors: Iterable[Tensor | None]) -> str:
 
 
 def digest_of_data(data: Sequence[Data | Deferred | None]) -> str:
-    """Of tensors their shapes and values; of other datasets the class and the length."""
+    """Of tensors shapes and values (of large ones rows spread over them); of others the length."""
     return digest_of(part for d in data if d is not None for part in _dataset(d))
 
 

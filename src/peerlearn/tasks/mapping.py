@@ -162,7 +162,7 @@ def mapping(
         features, hidden, scale, rectified: of the network, as of
             `peerlearn.tasks.models.map_network`.
         batch_size: how many points an agent learns from at a time: for all, or one per agent.
-        seed: of the plan, the loops and the poses of validation.
+        seed: of the plan, the loops, the poses of validation and the division of a log.
         options: further arguments of `peerlearn.Task`.
 
     Source: Yu, Vincent and Schwager, "DiNNO: Distributed Neural Network Optimization for

@@ -228,7 +228,7 @@ def pettingzoo(
         environment: its name, such as "simple_spread_v3", or a function that makes a new one.
         arguments: its own.
         agents: how many there are; what else there are is told.
-        steps: of an episode at most; by default as many as it has.
+        steps: of an episode at most; by default as many as it has, or 1,000 if it does not say.
         options: further arguments of `PPOTask`.
     """
     if arguments is not None and not isinstance(arguments, Mapping):

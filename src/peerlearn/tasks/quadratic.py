@@ -90,8 +90,8 @@ def quadratic(
 ) -> QuadraticTask:
     """Random quadratics with the eigenvalues of every H_i between ``convexity`` and ``smoothness``.
 
-    Every agent's least and greatest eigenvalue are those two, its optimum is drawn from a normal
-    distribution.
+    Every agent's least and greatest eigenvalue are those two (in one dimension its only one is the
+    smoothness), its optimum is drawn from a normal distribution.
 
     Raises:
         ConfigurationError: with everything that is wrong with the arguments.

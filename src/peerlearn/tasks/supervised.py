@@ -53,7 +53,8 @@ class Task(BaseTask):
         transform: (inputs, targets) -> the same, applied to each training batch under the agent's
             own random numbers.
         buffers: floating point buffers (batch norm) are kept "local", or "mixed" after each round
-            over the same links as the networks, and counted as bytes. Integer ones stay local.
+            over the same links as the networks (over a coordinator: whenever networks are
+            averaged), and counted as bytes. Integer ones stay local.
         weighting: "equal": the team minimises the mean of the agents' mean losses; "size": the
             agents weigh as much as their data (with a stream: as their sampling rates), so that
             every sample counts alike.
