@@ -175,6 +175,13 @@ def test_progress_is_told_for_every_round_and_evaluation():
     assert [s.round for s in of_first if s.evaluation is not None] == [0, 2, 4, 6]
 
 
+def test_what_progress_returns_ends_no_run():
+    outcome = experiment.run(
+        experiment.load("tiny.toml", ["seeds=[5]"]), "out", progress=lambda step: True
+    )
+    assert all(run.finished for run in record.read_all(outcome.folder))
+
+
 # --- Ctrl-C ---------------------------------------------------------------------------------------
 
 INTERRUPTED = """
