@@ -95,6 +95,30 @@ def test_labels_are_permuted_anew(seed, concept):
     assert torch.equal(same, inputs)
 
 
+def test_labels_are_as_many_as_the_dataset_has():
+    left_open, stated = (
+        dealt(pictures(), 2, drift=drift.at([1]), change=change)
+        for change in (drift.labels(), drift.labels(4))
+    )
+    assert left_open.describe() == stated.describe()
+    places = np.arange(2), np.zeros(2, np.int64)
+    assert torch.equal(left_open.take(0, *places, 6, 1)[1], stated.take(0, *places, 6, 1)[1])
+    with pytest.raises(ValueError, match="classes is None, expected their number"):
+        drift.labels().permutation(0, 1)
+
+
+def test_a_change_of_ones_own_drifts_as_a_listed_one_does():
+    class dimmed(Change):
+        def apply(self, inputs, targets, seed, concept):
+            return inputs / (1 + concept), targets
+
+    task = pl.tasks.digits_stream(agents=2, drift=dimmed(), drift_rounds=[1])
+    bright, dark = (
+        task.data.take(0, np.arange(2), np.zeros(2, np.int64), 3, round)[0] for round in (0, 1)
+    )
+    assert torch.equal(dark, bright / 2)
+
+
 def test_images_turn():
     inputs, targets = pictures()
     quarter = drift.rotation(90.0).apply(inputs, targets, 0, 1)[0]
@@ -163,7 +187,7 @@ def score(change, concept, **options):
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_classifier_of_the_first_concept_fails_on_the_second(change):
-    options = {"first_classes": 5, "more_classes": 5}
+    options = {"drift_options": {"first": 5, "step": 5} if change == "classes" else None}
     assert score(change, 0, **options) > 0.9
     assert score(change, 1, **options) < 0.6
 
@@ -234,12 +258,22 @@ BAD = {
     "no kind": ({"drift_rounds": [3]}, "drift_rounds is given, but not what changes"),
     "no kind, at random": ({"drift_probability": 0.1}, "drift_probability is given, but not what"),
     "first": (
-        {"drift": "classes", "drift_rounds": [3], "first_classes": 0}, "first_classes is 0, exp",
+        {"drift": "classes", "drift_rounds": [3], "drift_options": {"first": 0}}, "first is 0, exp",
     ),
-    "more": (
-        {"drift": "classes", "drift_rounds": [3], "more_classes": 0}, "more_classes is 0, exp",
+    "step": (
+        {"drift": "classes", "drift_rounds": [3], "drift_options": {"step": 0}}, "step is 0, exp",
     ),
-    "name": ({"drift": "label", "drift_rounds": [3]}, "drift is 'label'; did you mean 'labels'"),
+    "option": (
+        {"drift": "rotation", "drift_rounds": [3], "drift_options": {"degree": 5}},
+        "unknown option of drift 'rotation' 'degree'; did you mean 'degrees'",
+    ),
+    "options of no drift": ({"drift_options": {"degrees": 5}}, "but no name of a drift"),
+    "options of a change": (
+        {"drift": drift.rotation(5), "drift_rounds": [3], "drift_options": {"degrees": 5}},
+        "but no name of a drift",
+    ),
+    "name": ({"drift": "label", "drift_rounds": [3]}, "unknown drift 'label'; did you mean 'lab"),
+    "no change": ({"drift": 5, "drift_rounds": [3]}, "change is 5, expected one such as drift.lab"),
     "pool": ({"pool": "tests"}, "pool is 'tests'"),
     "model": ({"model": "cnn"}, "unknown model 'cnn'"),
 }  # fmt: skip
@@ -280,7 +314,8 @@ def test_the_networks_are_as_large_as_published():
 
 
 EXPERIMENTS = {
-    "digits_stream": 'drift = "rotation"\ndegrees = 45.0\ndrift_rounds = [3]\nmodel = "dinno_cnn"',
+    "digits_stream": 'drift = "rotation"\ndrift_options = {degrees = 45.0}\ndrift_rounds = [3]\n'
+    'model = "dinno_cnn"',
     "graphical": 'drift_probability = 0.01\nhidden = 4\nweighting = "size"',
 }
 
@@ -303,6 +338,18 @@ def test_experiment_files_name_them(name, tmp_path):
 
 
 MISTAKES = {
+    "an option": (
+        "drift_rounds = [3]\ndrift_options = {class = 3}",
+        "task.drift_options.class: unknown key; did you mean 'classes'",
+    ),
+    "an option's value": (
+        "drift_rounds = [3]\ndrift_options = {classes = 1}",
+        "task.drift_options.classes: classes is 1, expected a whole number",
+    ),
+    "too few": (
+        "drift_rounds = [3]\ndrift_options = {classes = 9}",
+        "a target is 9, expected class numbers below 9",
+    ),
     "past the end": ("drift_rounds = [3, 9]", "task.drift: the drift in round 9 is past the end"),
     "round 0": ("drift_rounds = [0]", "task.drift_rounds: drift_rounds cannot be"),
     "a text": ('drift_rounds = "3"', "task.drift_rounds: got '3'"),

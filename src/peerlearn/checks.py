@@ -17,7 +17,7 @@ from .graphs import GraphSchedule, spectrum
 from .schedules import Schedule, at
 from .tasks import BaseTask
 from .team import Team
-from .values import count_problems, is_whole
+from .values import count_problems, is_whole, require_known
 
 SEEDS = 2**32  # generators are seeded with 32 bits of it
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -270,6 +270,5 @@ def find_device(device: str | torch.device) -> torch.device:
 def find_dtype(dtype: str | torch.dtype) -> torch.dtype:
     """float32 or float64."""
     name = str(dtype).removeprefix("torch.")
-    if name not in DTYPES:
-        raise unknown("dtype", name, DTYPES)
+    require_known("dtype", name, DTYPES)
     return DTYPES[name]

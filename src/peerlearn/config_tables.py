@@ -14,6 +14,7 @@ from . import graphs
 from .algorithm import Algorithm
 from .algorithms import ALGORITHMS, ALIASES, find
 from .data import PARTITIONS
+from .data.drift import CHANGES
 from .errors import nearest, unknown
 from .graphs import SCHEDULES, TOPOLOGIES, GraphSchedule
 from .graphs.topologies import SIZED
@@ -31,6 +32,11 @@ TABLES: Mapping[str, Sequence[str]] = {
     "graphs": list(TOPOLOGIES),
     "schedules": list(SCHEDULES),
     "algorithms": [*(a.__name__ for a in ALGORITHMS), *ALIASES],
+}
+# arguments of tasks that name something with options of its own, in a table beside them
+CHOICES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
+    "partition": PARTITIONS,
+    "drift": CHANGES,
 }
 # what a built-in task says of itself
 OWN_OF_TASK = ("source", "name", "sample_bytes", "details", "shared", "in_turn")
@@ -56,20 +62,22 @@ def read_task(table: Any, seed: int) -> tuple[BaseTask | None, list[Problem]]:
         return None, problems
     right, problems = checked(_task_model(name), table, "task")
     wrong = [key for key in table if key not in right]
-    found = _partition_options(right)
-    problems += found
-    wrong += ["partition_options"] if found else []
+    for argument in CHOICES:
+        found = _chosen_options(argument, right)
+        problems += found
+        wrong += [f"{argument}_options"] if found else []
     task, found = _build_task(dict(table), wrong, seed) if right else (None, [])
     return task, problems + found
 
 
-def _partition_options(right: Mapping[str, Any]) -> list[Problem]:
-    """What is wrong with the options of a task's partition, a table of their own."""
-    name, options = right.get("partition"), right.get("partition_options")
-    if options is None or name not in PARTITIONS:
+def _chosen_options(argument: str, right: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with the options of what a task's argument names, a table of their own."""
+    name, key = right.get(argument), f"{argument}_options"
+    options, known = right.get(key), CHOICES[argument]
+    if options is None or not isinstance(name, str) or name not in known:
         return []
-    model = options_model(PARTITIONS[name], skip=("targets", "agents", "seed"))
-    return checked(model, options, "task.partition_options")[1]
+    model = options_model(known[name], skip=("targets", "agents", "seed"))
+    return checked(model, options, f"task.{key}")[1]
 
 
 def _build_task(
@@ -98,12 +106,14 @@ def _build_task(
 
 
 def _of_task(sentence: str, table: Mapping[str, Any]) -> Problem:
-    """A task's sentence, at the key that it speaks of, be it one of its partition's options."""
-    found, options = at_key("task", sentence, table), table.get("partition_options")
-    if found.path != "task" or not isinstance(options, dict):
-        return found
-    nested = at_key("task.partition_options", sentence, options)
-    return nested if nested.path.count(".") > 1 else found
+    """A task's sentence, at the key that it speaks of, be it one of the options of a choice."""
+    found = at_key("task", sentence, table)
+    for argument in CHOICES:
+        options = table.get(f"{argument}_options")
+        if found.path == "task" and isinstance(options, dict):
+            nested = at_key(f"task.{argument}_options", sentence, options)
+            found = nested if nested.path.count(".") > 1 else found
+    return found
 
 
 def _mentions(text: str, key: str) -> bool:

@@ -1,11 +1,15 @@
-"""Whether a value that was given is such a number as was asked for."""
+"""Whether a value that was given is such a number, name or option as was asked for."""
 
 from __future__ import annotations
 
+import inspect
 import math
 import sys
+from collections.abc import Callable, Collection, Iterable
 from numbers import Integral, Real
 from typing import Any
+
+from .errors import unknown
 
 LARGEST = sys.float_info.max
 
@@ -50,3 +54,28 @@ def require_positive(name: str, value: Any) -> None:
     """Raise ValueError unless the value is a finite number above 0."""
     if not is_positive(value):
         raise ValueError(f"{name} is {value!r}, expected a positive finite number")
+
+
+def require_known(kind: str, name: str, known: Collection[str]) -> None:
+    """Raise ValueError unless the name is a known one; the nearest is named."""
+    if name not in known:
+        raise unknown(kind, name, known)
+
+
+def require_options(
+    owner: str, function: Callable[..., Any], options: Iterable[str], given: int = 0
+) -> None:
+    """Raise ValueError unless a function can be called with such keyword arguments.
+
+    Args:
+        owner: whose options they are, for the sentence.
+        function: that takes them.
+        options: their names.
+        given: so many of its first arguments do not come from the options.
+    """
+    takes = list(inspect.signature(function).parameters.values())[given:]
+    for option in options:
+        require_known(f"option of {owner}", option, [p.name for p in takes])
+    missing = [p.name for p in takes if p.default is p.empty and p.name not in options]
+    if missing:
+        raise ValueError(f"{owner} has no {', '.join(missing)}; add it to its options")

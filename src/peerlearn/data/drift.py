@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ..learners.randomness import CONCEPT, DRIFT, generator
-from ..values import is_number, is_whole, require_count
+from ..values import is_number, is_whole, require_count, require_known, require_options
 
 BLOCK = 1024  # rounds whose drifts are drawn together
 
@@ -111,6 +111,10 @@ class Change:
     Concept 0 is the dataset as it is.
     """
 
+    def fitted(self, targets: Tensor) -> Change:
+        """The change for a dataset with these targets: what was left open is read off them."""
+        return self
+
     def apply(
         self, inputs: Tensor, targets: Tensor, seed: int, concept: int
     ) -> tuple[Tensor, Tensor]:
@@ -131,12 +135,22 @@ class Change:
 
 @dataclass(frozen=True)
 class labels(Change):
-    """Every new concept names the classes anew: a permutation drawn for it replaces the labels."""
+    """Every new concept names the classes anew: a permutation drawn for it replaces the labels.
 
-    classes: int = 10
+    Args:
+        classes: how many there are; as many as the dataset has by default.
+    """
+
+    classes: int | None = None
 
     def __post_init__(self) -> None:
-        require_count("classes", self.classes, least=2)
+        if self.classes is not None:
+            require_count("classes", self.classes, least=2)
+
+    def fitted(self, targets: Tensor) -> Change:
+        if self.classes is not None or _label_problems(targets):
+            return self
+        return labels(int(targets.max()) + 1)
 
     def apply(
         self, inputs: Tensor, targets: Tensor, seed: int, concept: int
@@ -147,6 +161,8 @@ class labels(Change):
 
     def permutation(self, seed: int, concept: int) -> Tensor:
         """(classes,) the new label of each."""
+        if self.classes is None:
+            raise ValueError("classes is None, expected their number; give it, or a dataset")
         return torch.from_numpy(generator(seed, CONCEPT, concept).permutation(self.classes))
 
     def problems(self, inputs: Tensor, targets: Tensor) -> list[str]:
@@ -204,6 +220,17 @@ class classes(Change):
 
 
 CHANGES: dict[str, type[Change]] = {c.__name__: c for c in (labels, rotation, classes)}
+
+
+def change(name: str, **options: Any) -> Change:
+    """The change called ``name``, one of `CHANGES`, with its own arguments.
+
+    Raises:
+        ValueError: there is no such change or option, or an option is out of range.
+    """
+    require_known("drift", name, CHANGES)
+    require_options(f"drift {name!r}", CHANGES[name], options)
+    return CHANGES[name](**options)
 
 
 def _turned(images: Tensor, degrees: float) -> Tensor:

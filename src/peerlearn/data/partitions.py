@@ -8,7 +8,6 @@ generators are neither read nor moved.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -17,8 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import unknown
-from ..values import is_positive, is_whole, require_count
+from ..values import is_positive, is_whole, require_count, require_known, require_options
 
 Indices = NDArray[np.int64]
 
@@ -194,12 +192,8 @@ def partition(
         >>> partition("by_class", torch.tensor([0, 1, 2, 0, 1, 2]), agents=2)
         [tensor([0, 2, 3, 5]), tensor([1, 4])]
     """
-    if name not in PARTITIONS:
-        raise unknown("partition", name, PARTITIONS)
-    _, _, _, *known = inspect.signature(PARTITIONS[name]).parameters
-    for option in options:
-        if option not in known:
-            raise unknown(f"option of partition {name!r}", option, known)
+    require_known("partition", name, PARTITIONS)
+    require_options(f"partition {name!r}", PARTITIONS[name], options, given=3)
     return PARTITIONS[name](targets, agents, seed, **options)
 
 

@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import unknown
+from ..values import require_known
 
 VARIABLE = "PEERLEARN_DATA"
 
@@ -118,8 +118,7 @@ def load(name: str) -> Images:
         MissingData: it is not here and cannot be downloaded.
         ValueError: there is no such dataset, or its files are damaged.
     """
-    if name not in SOURCES:
-        raise unknown("dataset", name, SOURCES)
+    require_known("dataset", name, SOURCES)
     return SOURCES[name]()
 
 

@@ -12,8 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import unknown
-from ..values import require_count
+from ..values import require_count, require_known
 from .base import Environment, Floats, Step
 
 Complex = NDArray[np.complex128]
@@ -104,8 +103,7 @@ class Pursuit(Environment):
         for name, count in (("pursuers", pursuers), ("evaders", evaders), ("steps", steps)):
             require_count(name, count)
         for name, choice in (("integration", integration), ("reward", reward)):
-            if choice not in get_args(Source):
-                raise unknown(name, choice, get_args(Source))
+            require_known(name, choice, get_args(Source))
         self.agents, self.evaders, self.steps = int(pursuers), int(evaders), int(steps)
         self.integration, self.reward = integration, reward
         self.turns = self.agents + self.evaders

@@ -1,4 +1,4 @@
-"""Checks of names, options and values, with sentences that say what would be accepted."""
+"""Checks of values, with sentences that say what would be accepted."""
 
 from __future__ import annotations
 
@@ -8,22 +8,7 @@ from typing import Any
 
 import networkx as nx
 
-from ..errors import unknown
 from ..values import is_number, is_positive, is_whole
-
-
-def choose(kind: str, name: str, known: Iterable[str]) -> None:
-    """Refuse a name that is not known, and say which known one is nearest."""
-    known = list(known)
-    if name not in known:
-        raise unknown(kind, name, known)
-
-
-def check_options(owner: str, options: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse options that ``owner`` does not have."""
-    known = list(known)
-    for option in options:
-        choose(f"option of {owner}", option, known)
 
 
 def whole(owner: str, name: str, value: Any, least: int, most: int | None = None) -> int:

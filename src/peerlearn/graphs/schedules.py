@@ -21,7 +21,8 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from ..errors import ConfigurationError
-from .checks import check_options, choose, listed, positive, probability, undirected, whole
+from ..values import require_known, require_options
+from .checks import listed, positive, probability, undirected, whole
 from .random_families import near
 from .topologies import from_networkx, of_round
 
@@ -214,7 +215,7 @@ class proximity(GraphSchedule):
     apart: Literal["continue", "stop"] = "continue"
 
     def __post_init__(self) -> None:
-        choose("what to do in a graph that fell apart,", str(self.apart), APART)
+        require_known("what to do in a graph that fell apart,", str(self.apart), APART)
         if self.positions is not None and not callable(self.positions):
             raise ValueError(
                 f"proximity: positions is a {type(self.positions).__name__}, expected a function "
@@ -304,13 +305,10 @@ def build_schedule(name: str, graph: nx.Graph | int, **options: Any) -> GraphSch
     Raises:
         ValueError: unknown name or option (the nearest valid one is named), or a bad value.
     """
-    choose("schedule", name, SCHEDULES)
-    first, *others = inspect.signature(SCHEDULES[name]).parameters.values()
-    check_options(f"schedule {name}", options, [p.name for p in others])
-    missing = [p.name for p in others if p.default is p.empty and p.name not in options]
-    if missing:
-        raise ValueError(f"schedule {name} has no {', '.join(missing)}; add it to its options")
-    if first.name == "agents" and isinstance(graph, nx.Graph):
+    require_known("schedule", name, SCHEDULES)
+    require_options(f"schedule {name}", SCHEDULES[name], options, given=1)
+    first = next(iter(inspect.signature(SCHEDULES[name]).parameters))
+    if first == "agents" and isinstance(graph, nx.Graph):
         graph = len(graph)
     return SCHEDULES[name](graph, **options)
 

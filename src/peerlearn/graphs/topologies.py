@@ -5,7 +5,6 @@ Every function returns an undirected `networkx.Graph` of the agents 0..n-1 witho
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +13,8 @@ from typing import Any
 
 import networkx as nx
 
-from .checks import check_options, choose, listed, undirected, whole
+from ..values import require_known, require_options
+from .checks import listed, undirected, whole
 from .naming import named, numbered
 from .random_families import (
     barabasi_albert,
@@ -192,10 +192,10 @@ def build(name: str, agents: int, **options: Any) -> nx.Graph:
     Raises:
         ValueError: unknown name or option (the nearest valid one is named), or impossible sizes.
     """
-    choose("graph", name, TOPOLOGIES)
+    require_known("graph", name, TOPOLOGIES)
     whole(name, "agents", agents, 1)
     builder = SIZED.get(name, TOPOLOGIES[name])
-    check_options(f"graph {name}", options, list(inspect.signature(builder).parameters)[1:])
+    require_options(f"graph {name}", builder, options, given=1)
     return builder(agents, **options)
 
 

@@ -16,7 +16,8 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from ..algorithm import Needs
-from .checks import choose, listed, undirected
+from ..values import require_known
+from .checks import listed, undirected
 from .spectrum import Matrix, asymmetry, extremes, square
 
 Rule = Callable[[nx.Graph], sparse.csr_array]
@@ -109,7 +110,7 @@ WEIGHTS: dict[str, Rule] = {
 def as_rule(weights: str | Rule | Matrix) -> Rule:
     """A rule from the name of one, a rule, or a matrix (which becomes `given`)."""
     if isinstance(weights, str):
-        choose("weights", weights, WEIGHTS)
+        require_known("weights", weights, WEIGHTS)
         return WEIGHTS[weights]
     return weights if callable(weights) else given(weights)
 

@@ -31,8 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import unknown
-from ..values import is_positive
+from ..values import is_positive, require_known
 from .scans import SAME_RAD, Floats, Scans
 
 Numbers = NDArray[np.int64]
@@ -132,8 +131,7 @@ def divide(log: Log | Floats, agents: int, how: str = "time", seed: int = 0) -> 
         ValueError: there are fewer scans, or positions of them, than agents.
     """
     positions = (log.scans.poses if isinstance(log, Log) else np.asarray(log))[:, :2]
-    if how not in ("time", "area"):
-        raise unknown("way to divide a log", how, ("time", "area"))
+    require_known("way to divide a log", how, ("time", "area"))
     given = positions if how == "time" else np.unique(positions, axis=0)
     if not 1 <= agents <= len(given):
         what = "scans" if how == "time" else "different positions"

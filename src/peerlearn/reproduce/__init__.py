@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import record as records
-from ..errors import Diverged, unknown
+from ..errors import Diverged
+from ..values import require_known
 from .averaging_drift import Figure1, Figure5
 from .averaging_mnist import (
     Bound,
@@ -72,8 +73,7 @@ def run(
     Returns:
         The folder, with table.md, figure.png and figure.svg in it.
     """
-    if name not in REPRODUCTIONS:
-        raise unknown("reproduction", name, REPRODUCTIONS)
+    require_known("reproduction", name, REPRODUCTIONS)
     reproduction = REPRODUCTIONS[name]
     folder = Path(out or f"runs/{name}{'-short' if short else ''}")
     plan = _plan(name, short)

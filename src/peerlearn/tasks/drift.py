@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -27,12 +27,10 @@ def image_stream(
     batch_size: int | Sequence[int] = 10,
     pool: Literal["all", "train"] = "all",
     model: str | Model | None = None,
-    drift: Literal["labels", "rotation", "classes"] | None = None,
+    drift: str | Change | None = None,
+    drift_options: Mapping[str, Any] | None = None,
     drift_rounds: Sequence[int] | None = None,
     drift_probability: float = 0.0,
-    degrees: float = 90.0,
-    first_classes: int = 2,
-    more_classes: int = 1,
     seed: int = 0,
     **options: Any,
 ) -> Task:
@@ -45,11 +43,11 @@ def image_stream(
         pool: "all" deals training and test images together; "train" deals the training images and
             evaluates on the test images, as the concept shows them.
         model: as of `images`.
-        drift: what a new concept is: "labels" permuted, a "rotation" by ``degrees``, or
-            ``more_classes`` besides the ``first_classes``.
+        drift: what a new concept is: "labels" permuted, a "rotation" of the images, more
+            "classes", or any `peerlearn.data.drift.Change`.
+        drift_options: the arguments of the one that is named; see `peerlearn.data.drift`.
         drift_rounds: the rounds in which a new concept begins, counted from 0.
         drift_probability: or the probability with which it begins in any round.
-        degrees, first_classes, more_classes: as said at ``drift``.
         seed: not used: the stream follows the seed of the run.
         options: further arguments of `peerlearn.Task`.
     """
@@ -62,7 +60,7 @@ def image_stream(
         inputs, targets = torch.cat([inputs, held_out[0]]), torch.cat([targets, held_out[1]])
     when = _drift(drift_rounds, drift_probability)
     _require_both(drift, drift_rounds, drift_probability)
-    change = _change(drift, found.classes, degrees, first_classes, more_classes)
+    change = _change(drift, dict(drift_options or {}))
     network, described = network_for(source, model, found)
     images = dealt(
         (inputs, targets), agents, test=None if pool == "all" else held_out, drift=when,
@@ -154,27 +152,22 @@ def _drift(rounds: Sequence[int] | None, probability: float) -> Drift:
     return _named("drift_rounds", lambda: drift.at(rounds))
 
 
-def _require_both(name: str | None, rounds: Sequence[int] | None, probability: float) -> None:
+def _require_both(what: Any, rounds: Sequence[int] | None, probability: float) -> None:
     """A drift of a dataset has a time and a kind, or there is none."""
     when = "drift_rounds" if _given(rounds) else "drift_probability" if probability else None
-    if name is not None and when is None:
+    if what is not None and when is None:
         raise ValueError("drift has no time to come; give drift_rounds or drift_probability")
-    if name is None and when is not None:
+    if what is None and when is not None:
         kinds = ", ".join(drift.CHANGES)
         raise ValueError(f"{when} is given, but not what changes; give drift, one of {kinds}")
 
 
-def _change(name: str | None, classes: int, degrees: float, first: int, more: int) -> Change:
-    if name is not None and name not in drift.CHANGES:
-        raise ValueError(f"drift is {name!r}; {nearest(str(name), drift.CHANGES)}")
-    require_count("first_classes", first)
-    require_count("more_classes", more)
-    made = {
-        "labels": lambda: drift.labels(classes),
-        "rotation": lambda: drift.rotation(degrees),
-        "classes": lambda: drift.classes(first, more),
-    }
-    return Change() if name is None else made[name]()
+def _change(drift: str | Change | None, options: Mapping[str, Any]) -> Change:
+    if isinstance(drift, str):
+        return sources.drift.change(drift, **options)
+    if options:
+        raise ValueError("drift_options are given, but no name of a drift; leave them out")
+    return Change() if drift is None else drift
 
 
 def _named(argument: str, make: Callable[[], Drift]) -> Drift:
