@@ -271,7 +271,7 @@ TASKS = {
     "gradients": ({"gradients": "vmapp"}, ["gradients is 'vmapp'", "did you mean 'vmap'?"]),
     "one dataset": ({"data": samples(4)}, ["data is one dataset", "a list with one dataset per"]),
     "class of a stream": (
-        {"data": streams.finite}, ["data is <class", "streams.finite", "streams.dealt((inputs"],
+        {"data": streams.finite}, ["data is <class", "finite'>", "streams.dealt((inputs"],
     ),
     "class of a stream, many batch sizes": (
         {"data": streams.dealt, "batch_size": [1, 2]}, ["data is <class", "one dataset per agent"],

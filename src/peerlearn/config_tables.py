@@ -150,21 +150,25 @@ def describe_table(kind: str, name: str) -> Iterator[tuple[str, str, str]]:
 def _task_model(name: str) -> Any:
     """What a task may be told, with the options that it hands on."""
     fields: dict[str, Any] = {"name": (str, ...)}
-    if _takes_seed(name):
+    if _takes(name, "seed"):
         fields["seed"] = (int, Field(None, ge=0, description="a whole number, 0 or more"))
+    for argument, known in CHOICES.items():
+        if _takes(name, argument):
+            names = " or ".join(map(repr, known))
+            fields[argument] = (str, Field(None, description=names))
     return options_model(TASKS[name], *OPTIONS.get(name, ()), skip=OWN_OF_TASK, **fields)
 
 
-def _takes_seed(name: str) -> bool:
-    """Whether anything of the task itself is drawn."""
+def _takes(name: str, argument: str) -> bool:
+    """Whether a task has an argument, be it one that it hands on."""
     functions = (TASKS[name], *OPTIONS.get(name, ()))
-    return any("seed" in inspect.signature(f).parameters for f in functions)
+    return any(argument in inspect.signature(f).parameters for f in functions)
 
 
 def make_task(table: Mapping[str, Any], seed: int) -> BaseTask:
     """The task of a table that is right; its data are dealt out under the seed, or its own."""
     name = table["name"]
-    drawn = {"seed": seed} if _takes_seed(name) else {}
+    drawn = {"seed": seed} if _takes(name, "seed") else {}
     return TASKS[name](**{**drawn, **{k: v for k, v in table.items() if k != "name"}})
 
 
