@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import datetime
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -16,24 +15,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import checkpoint as checkpoints
-from . import record as records
-from . import snapshots
 from .algorithm import flatten, shared, unflatten
+from .archive import Archive
+from .checkpoint import Checkpoint
 from .checks import is_true
 from .engines.base import KEPT
 from .errors import ConfigurationError, Diverged, Lost
 from .learners import Regularized, Timed
 from .measure import Clock, consensus_error, consensus_error_normalized
-from .record import Recorder
 from .setup import Setup
 from .signals import stop_signals
 from .team import Team, first_fault
 
 Evaluation = dict[str, Any]
 """What a callback sees: ``round``, ``measures`` (name -> (A,) array), ``team``, ``seconds``."""
-
-WHERE = ("device", "engine", "processes", "versions")  # may be others after a run is resumed
 
 Callback = Callable[[Evaluation], Any]
 
@@ -62,8 +57,7 @@ class Session:
         self.learner.overlaps = team.size > 1
         if team.size > 1:
             self.inner.gather = partial(team.share, total=setup.rows)
-        self.lines: list[dict[str, Any]] = []
-        self.recorder: Recorder | None = None
+        self.archive = Archive(setup, team)
         self.state: Any = None
         self.done = 0
         self._total = setup.rows
@@ -71,7 +65,6 @@ class Session:
         self._faulty = False
         self._meeting = 0
         self._longest_s = 0.0  # of a round; known once there were one and an evaluation
-        self._saved = -1
         self._fingerprint = lru_cache(KEPT)(setup.fingerprint)
         self._parts: list[list[int]] | None = None  # of the latest graph, where it is watched
 
@@ -79,7 +72,7 @@ class Session:
         """All rounds that are left, or those until the callback asks for the end."""
         finished, start_s = False, 0.0
         patient = self.team.size > 1
-        with stop_signals(patient) as stopped, self._record(), self._noting_divergence():
+        with stop_signals(patient) as stopped, self.archive.opened(), self._noting_divergence():
             if not self._resume():
                 begun = time.perf_counter()
                 self._start()
@@ -138,7 +131,7 @@ class Session:
         try:
             yield
         except Diverged as error:
-            self._write("stop", round=error.round, cause="diverged", reason=str(error))
+            self.archive.write("stop", round=error.round, cause="diverged", reason=str(error))
             raise
 
     @contextmanager
@@ -159,7 +152,7 @@ class Session:
             return
         parts = sorted(sorted(part) for part in nx.connected_components(graph))
         if parts != (self._parts or [list(range(self._total))]):
-            self._write("graph", round=self.done, parts=parts)
+            self.archive.write("graph", round=self.done, parts=parts)
         self._parts = parts
 
     def _due(self, every: int) -> bool:
@@ -259,8 +252,9 @@ class Session:
             "team": self.engine.traffic.team(),
             "seconds": self.team.tell(self.clock.read()),
         }
-        self._write("evaluation", **evaluation)
-        self._snapshot()  # before the checkpoint, after which it would not be made again
+        self.archive.write("evaluation", **evaluation)
+        if self.setup.kept:  # before the checkpoint, after which it would not be made again
+            self.archive.draw(self.done, self.learner.snapshot(self.state.theta))
         self._save()
         asked = callback(copy.deepcopy(evaluation)) if callback is not None else None
         return self._anybody(is_true(asked))
@@ -293,60 +287,40 @@ class Session:
         }  # fmt: skip
         return self.team.tell(errors)
 
-    def _write(self, kind: str, **fields: Any) -> None:
-        self.lines.append({"kind": kind, **fields})
-        if self.recorder is not None:
-            self.recorder.write(kind, **fields)
-
     def _save(self) -> None:
-        if not self.setup.kept or self._saved == self.done:
-            return
-        alike, total = shared(self.setup.algorithm.State), self._total
-        state = self.team.collect(self._tensors(), total, alike)
-        learner = self.team.collect(self.learner.state(), total)
-        path = self.setup.checkpoint_path
-        if path is not None:
-            if self.recorder is not None:
-                self.recorder.keep()
-            kept = checkpoints.Checkpoint(
-                round=self.done,
-                configuration=self.setup.configuration,
-                seconds=self.clock.read(),
-                state={n: t.cpu() for n, t in state.items()},
-                learner=learner,
-                traffic=self.engine.traffic.state(),
+        if self.archive.lacks(self.done):
+            self.archive.save(
+                Checkpoint(
+                    round=self.done,
+                    configuration=self.setup.configuration,
+                    seconds=self.clock.read(),
+                    state=self._tensors(),
+                    learner=self.learner.state(),
+                    traffic=self.engine.traffic.state(),
+                )
             )
-            checkpoints.save(path, kept)
-        self._saved = self.done
 
-    def _snapshot(self) -> None:
-        """Keep what is drawn of the networks, and once what is drawn behind it."""
-        if not self.setup.kept:
-            return
-        found = self.team.collect(self.learner.snapshot(self.state.theta), self._total)
-        folder = self.setup.out
-        if folder is not None and found:
-            if self.done == 0 or not snapshots.scene_path(folder).exists():
-                snapshots.save(snapshots.scene_path(folder), self.setup.task.scene())
-            snapshots.save(snapshots.path(folder, self.done), found | self._whereabouts())
+    def _resume(self) -> bool:
+        """Go back to the checkpoint, if there is one."""
+        kept = self.archive.restored([*self.engine.traffic.state()])
+        if kept is None:
+            return False
+        state = {n: t.to(self.setup.device) for n, t in kept.state.items()}
+        self.state = unflatten(self.setup.algorithm.State, state)
+        self.learner.load(kept.learner)
+        self.engine.traffic.load(kept.traffic)
+        self.clock.resume(kept.seconds)
+        apart = self.archive.latest("graph")
+        self._parts = None if apart is None else apart["parts"]
+        self.done = self.team.round = kept.round
+        return True
 
-    def _whereabouts(self) -> dict[str, Tensor]:
-        """Where the agents were in the latest round, and who talked to whom, if that is known."""
-        latest = max(self.done - 1, 0)
-        positions = self.setup.task.positions(latest)
-        if positions is None:
-            return {}
-        graph = self.setup.graph_at(latest, None)
-        edges = [] if graph is None else sorted(graph.edges)
-        return {
-            "positions": torch.from_numpy(np.asarray(positions, float)),
-            "edges": torch.tensor(edges, dtype=torch.int64).reshape(-1, 2),
-        }
+    # --- how it ends ------------------------------------------------------------------------
 
     def _interrupt(self) -> None:
         self._check_state()
         self._save()
-        self._write("stop", round=self.done, cause="interrupted", reason="interrupted")
+        self.archive.write("stop", round=self.done, cause="interrupted", reason="interrupted")
         raise self.team.common(KeyboardInterrupt(f"stopped after round {self.done}"))
 
     def _give_up(self) -> None:
@@ -354,56 +328,12 @@ class Session:
         self._check_state()
         self._save()
         reason = "the store in which the processes leave signs of life is out of reach"
-        self._write("stop", round=self.done, cause="lost", reason=reason)
+        self.archive.write("stop", round=self.done, cause="lost", reason=reason)
         raise self.team.common(Lost([], self.done, f"stopped after round {self.done}: {reason}"))
 
     def _end(self) -> None:
         if self.done == self.setup.rounds:
-            self._write("end", round=self.done)
+            self.archive.write("end", round=self.done)
         else:
             reason = "the callback asked for it"
-            self._write("stop", round=self.done, cause="callback", reason=reason)
-
-    # --- records and resuming -------------------------------------------------------------
-
-    @contextmanager
-    def _record(self) -> Iterator[None]:
-        """The record, open while the run goes on; the first process writes it."""
-        path, kept = self.setup.record_path, self.setup.checkpoint
-        start = self.setup.describe()
-        if path is not None and kept is not None:
-            self.lines = records.cut(path, kept.round)
-        elif path is not None:
-            path.unlink(missing_ok=True)
-        self.recorder = Recorder(path) if path is not None else None
-        if kept is None:
-            now = datetime.datetime.now(datetime.timezone.utc).isoformat()
-            self._write("start", schema=records.SCHEMA, started=now, **start)
-        self.lines = self.team.tell(self.lines)
-        try:
-            yield
-        finally:
-            if self.recorder is not None:
-                self.recorder.close()
-
-    def _resume(self) -> bool:
-        """Go back to the checkpoint, if the first process has one."""
-        kept, setup, team = self.setup.checkpoint, self.setup, self.team
-        told = team.tell(kept and {"round": kept.round, "seconds": kept.seconds})
-        if told is None:
-            return False
-        parts = (kept.state, kept.learner, kept.traffic) if kept else ({}, {}, {})
-        alike = shared(setup.algorithm.State)
-        state = team.deal(parts[0], self._total, alike)
-        state = {n: t.to(setup.device) for n, t in state.items()}
-        self.state = unflatten(setup.algorithm.State, state)
-        self.learner.load(team.deal(parts[1], self._total))
-        names = [*self.engine.traffic.state()]
-        self.engine.traffic.load(team.deal(parts[2], self._total, names))
-        self.clock.resume(told["seconds"])
-        self._parts = next((x["parts"] for x in self.lines[::-1] if x["kind"] == "graph"), None)
-        self.done = self._saved = team.round = told["round"]
-        if self.done < setup.rounds:
-            where = {n: v for n, v in setup.describe().items() if n in WHERE}
-            self._write("resume", round=self.done, **where)
-        return True
+            self.archive.write("stop", round=self.done, cause="callback", reason=reason)

@@ -154,9 +154,9 @@ def _run(
 ) -> Run:
     session = Session(setup, team)
     session.run(callback, on_round)
-    record = records.from_lines(session.lines, setup.out)
-    inner = session.inner
-    return Run(session.state.theta, record, session.done, inner.agents, session.lines, inner)
+    lines, inner = session.archive.lines, session.inner
+    record = records.from_lines(lines, setup.out)
+    return Run(session.state.theta, record, session.done, inner.agents, lines, inner)
 
 
 def _by_one(
