@@ -255,7 +255,7 @@ def test_processes_on_different_devices_do_not_begin():
     with pytest.raises(ConfigurationError, match=r"process 1 \(host b, agents 3 to 4\) has device "
                        "'cuda', but process 0 has 'cpu'; start all"):  # fmt: skip
         team.agree(lambda: Prepared({"agents": 5, "device": "cpu"}))
-    team._leave()
+    team._watch.leave()
 
 
 class Prepared:

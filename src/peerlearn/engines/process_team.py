@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 import atexit
-import json
 import os
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 from zlib import crc32
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
-from torch.distributed.distributed_c10d import _set_pg_timeout
 
 from ..checkpoint import differing
 from ..errors import ConfigurationError, Diverged, Lost, PeerlearnError
 from ..record import as_json
-from ..team import Prepared, Raised, Team
+from ..team import Prepared, Raised
+from .board import Board
+from .group import Group
 from .rendezvous import meeting, rendezvous
-from .watch import SILENT_S, Questions, Watch
+from .watch import Watch
 
 JOIN_S = 120.0  # until all processes have come, and until the length of a round is known
 MEET_S = 1.0  # about how often the processes look at each other
 PATIENCE = 10  # a process may take so many of the longest rounds so far
-POLL_S = 0.02
-HANG_UP = 1  # the tag of a message that is never sent
 REMEMBERED = 4096  # rounds of which a process can tell what graphs it had taken
 
 
-class ProcessTeam(Team):
+class ProcessTeam(Group):
     """The processes of a torch.distributed group.
 
     A process waits for another for ``timeout_s`` seconds, or for ten of the longest rounds so far,
@@ -49,22 +45,18 @@ class ProcessTeam(Team):
     _joined: ClassVar[ProcessTeam | None] = None
 
     def __init__(self, store: dist.Store, rank: int, size: int, timeout_s: float) -> None:
-        self.rank, self.size = rank, size
-        self._store, self._timeout_s = store, timeout_s
-        self._hosts = self._know_each_other()
+        super().__init__(rank, size, JOIN_S)
+        self._hosts = self._know_each_other(store)
         keeper = None if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" else 0
-        self._ask = Questions()
         self._watch = Watch(dist.PrefixStore("watch", store), rank, size, self.name, keeper)
-        self._runs = self._stands = 0
+        self._board = Board(store, self._watch, rank, timeout_s)
+        self._stands = 0
         self._total = size
-        self._patience_s = JOIN_S
         self._met: tuple[int, float] | None = None
         self._taken: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)  # (round, `graphs`)
-        self._signs: dict[int, tuple[str | None, float]] = {}  # latest, and since when
         self._looked = 0.0
         self._shared: BaseException | None = None  # an error that all processes raise
-        self._ended = ""  # by what, where the processes have hung up on each other
-        atexit.register(self._leave)
+        atexit.register(self._watch.leave)
 
     @classmethod
     def join(cls, timeout_s: float) -> ProcessTeam:
@@ -82,16 +74,13 @@ class ProcessTeam(Team):
                 "the process group was destroyed after an earlier run; keep it until all runs are "
                 "done, or start all processes anew"
             ])  # fmt: skip
-        cls._joined._timeout_s = timeout_s
+        cls._joined._board.timeout_s = timeout_s
         return cls._joined
 
-    def _know_each_other(self) -> list[str]:
+    def _know_each_other(self, store: dist.Store) -> list[str]:
         """The names of the hosts, by rank."""
-        self._store.set(f"host/{self.rank}", socket.gethostname())
-        return [self._store.get(f"host/{rank}").decode() for rank in range(self.size)]
-
-    def _leave(self) -> None:
-        self._watch.leave()
+        store.set(f"host/{self.rank}", socket.gethostname())
+        return [store.get(f"host/{rank}").decode() for rank in range(self.size)]
 
     def name(self, rank: int) -> str:
         """``process 2 (host b, agents 4 to 5)``."""
@@ -120,10 +109,10 @@ class ProcessTeam(Team):
                 f"this team has ended ({self._ended}); start all processes anew"
             ]))  # fmt: skip
         self._shared = None
-        self._runs, self.round, self._met = self._runs + 1, 0, None
-        self.graphs = 0
+        self._board.run += 1
+        self.round, self.graphs, self._met = 0, 0, None
         self._taken.clear()
-        self._be_patient(JOIN_S)
+        self.be_patient(JOIN_S)
         try:
             prepared = prepare()
             agreement = as_json(prepared.agreement())  # type: ignore[attr-defined]
@@ -142,7 +131,7 @@ class ProcessTeam(Team):
     def _compare(self, own: dict[str, Any]) -> list[str]:
         """Tell the others what was prepared here; what is wrong anywhere, the same everywhere."""
         self._post("prepared", own)
-        told = [self._hear("prepared", rank) for rank in range(self.size)]
+        told = [self._read("prepared", rank) for rank in range(self.size)]
         self._total = next((t["agreement"]["agents"] for t in told if "agreement" in t), self.size)
         problems = [t.get("problems", []) for t in told]
         if any(problems):
@@ -158,55 +147,22 @@ class ProcessTeam(Team):
         ]
 
     def _post(self, subject: str, value: Any) -> None:
-        key, text = f"{self._runs}/{subject}/{self.rank}", json.dumps(value)
         with self.reaching([0]):
-            self._ask(lambda: self._store.set(key, text), self._silence_s)
+            self._board.post(subject, value)
 
-    def _hear(self, subject: str, rank: int, silence_s: float = JOIN_S) -> Any:
-        """What another process posts in this run, however long it takes while it lives.
+    def _read(self, subject: str, rank: int, silence_s: float = JOIN_S) -> Any:
+        """What another process posts.
 
         Loading data may keep a process from giving signs of life, so it is given time.
         """
-        key, asked = f"{self._runs}/{subject}/{rank}", time.monotonic()
-        while True:
-            missing = self._missing([rank], asked, silence_s)  # first: it posts before it leaves
-            with self.reaching([rank]):
-                posted = self._ask(lambda: self._store.check([key]), self._silence_s)
-                if posted:
-                    return json.loads(self._ask(lambda: self._store.get(key), self._silence_s))
-            if missing:
-                raise self._lost(missing)
-            time.sleep(POLL_S)
-
-    def _missing(self, ranks: Sequence[int], since: float, silence_s: float) -> list[int]:
-        """Those that have left, or given no sign of life for so long, looked for ``since``."""
-
-        def news() -> tuple[list[int], dict[int, str]]:
-            return [r for r in ranks if self._watch.has_left(r)], self._watch.signs(ranks)
-
-        with self.reaching(ranks):
-            left, signs = self._ask(news, self._silence_s)
-        now = time.monotonic()
-        for rank in ranks:
-            if rank not in self._signs or self._signs[rank][0] != signs.get(rank):
-                self._signs[rank] = (signs.get(rank), now)
-        return [r for r in ranks if r in left or now - max(since, self._signs[r][1]) > silence_s]
-
-    @property
-    def _silence_s(self) -> float:
-        """After so long a process that only has to give signs of life is lost."""
-        return max(self._timeout_s, 2 * SILENT_S)
+        with self.reaching([rank]):
+            return self._board.read(subject, rank, silence_s)
 
     # --- while training ---------------------------------------------------------------------
 
     def takes(self, graph: str) -> None:
         self.graphs = crc32(graph.encode(), self.graphs)
         self._taken.append((self.round, self.graphs))
-
-    @property
-    def tag(self) -> int:
-        """Of an algorithm's messages: none passes between processes that took other graphs."""
-        return HANG_UP + 1 + self.graphs % 2**30
 
     def next_meeting(self, done: int) -> int:
         """So that they meet about once a second; known to the first process."""
@@ -217,147 +173,26 @@ class ProcessTeam(Team):
         return done + max(1, int(MEET_S / max(each_s, 1e-6)))
 
     def paced(self, longest_round_s: float) -> None:
-        self._be_patient(max(self._timeout_s, PATIENCE * longest_round_s))
-
-    def _be_patient(self, patience_s: float) -> None:
-        """Wait so long for messages from now on, here and in the threads of Gloo."""
-        if patience_s != self._patience_s:
-            self._patience_s = patience_s
-            _set_pg_timeout(timedelta(seconds=patience_s))
+        self.be_patient(max(self._board.timeout_s, PATIENCE * longest_round_s))
 
     @property
     def reaches_store(self) -> bool:
         return self._watch.reaches_store
 
-    @contextmanager
-    def reaching(self, peers: Sequence[int]) -> Iterator[None]:
-        """Around what fails at once where the connection to one of these processes is closed."""
-        try:
-            yield
-        except RuntimeError as error:
-            raise self._lost(sorted({*peers})) from error
-
-    def wait(self, works: Sequence[Any], peers: Sequence[int] | None = None) -> None:
-        """Until all messages have come or gone.
-
-        Args:
-            works: what torch.distributed returned.
-            peers: the process at the other end of each; without them, all take part in each.
-
-        Raises:
-            Lost: one did not, in time.
-        """
-        patience_s, missing = self._patience_s, []
-        cause: RuntimeError | None = None
-        for place, work in enumerate(works):
-            try:
-                work.wait(timedelta(seconds=patience_s))
-            except RuntimeError as error:
-                cause, patience_s = error, POLL_S  # Gloo has hung up: only what has come is there
-                missing.append(place)
-        if cause is None:
-            return
-        if peers is None or len(peers) != len(works):
-            peers, missing = self._others(), [*range(self.size - 1)]
-        raise self._lost(sorted({peers[place] for place in missing})) from cause
-
-    def _others(self) -> list[int]:
-        return [rank for rank in range(self.size) if rank != self.rank]
-
-    def _lost(self, awaited: Sequence[int]) -> PeerlearnError:
+    def lost(self, awaited: Sequence[int]) -> PeerlearnError:
         verdict = self._watch.verdict(awaited, self.round, dict(self._taken))
-        self._hang_up(verdict.reason)
+        self.hang_up(verdict.reason)
         if verdict.mistaken:
             return self.common(ConfigurationError([verdict.reason]))
         if verdict.diverged is not None:
             return self.common(Diverged(*verdict.diverged))
         return self.common(Lost(verdict.processes, verdict.round, verdict.reason))
 
-    def _hang_up(self, why: str) -> None:
-        """Close the connections, so that whoever waits for this process need not wait longer.
-
-        Gloo closes all of them when a message does not come in time: so wait for one that nobody
-        sends.
-        """
-        self._ended = why
-        for rank in self._others():
-            with suppress(RuntimeError):
-                nothing = dist.irecv(torch.empty(1), rank, tag=HANG_UP)
-                assert nothing is not None
-                nothing.wait(timedelta(milliseconds=1))
-
-    def share(self, values: Tensor, total: int) -> Tensor:
-        own, peers = values.cpu().contiguous(), self._others()
-        everywhere = own.new_empty(total, *own.shape[1:])
-        rows = [everywhere[block.start : block.stop] for block in self.blocks(total)]
-        rows[self.rank].copy_(own)
-        with self.reaching(peers):  # each to each: a collective hides whose message is missing
-            works = [dist.irecv(rows[r], r) for r in peers] + [dist.isend(own, r) for r in peers]
-        self.wait(works, [*peers, *peers])
-        return everywhere
-
-    def broadcast(self, tensor: Tensor, rank: int) -> Any:
-        """The beginning of a broadcast of one process's tensor into those of the others."""
-        return dist.broadcast(tensor, src=rank, async_op=True)
-
-    def tell(self, value: Any) -> Any:
-        content = bytearray(json.dumps(as_json(value)).encode()) if self.leads else bytearray()
-        length = torch.tensor([len(content)])
-        self.wait([self.broadcast(length, 0)])
-        said = torch.frombuffer(content, dtype=torch.uint8) if self.leads else None
-        said = torch.empty(int(length), dtype=torch.uint8) if said is None else said
-        self.wait([self.broadcast(said, 0)])
-        return json.loads(said.numpy().tobytes())
-
-    def collect(
-        self, tensors: Mapping[str, Tensor], total: int, alike: Collection[str] = ()
-    ) -> dict[str, Tensor]:
-        blocks, works, found = self.blocks(total), [], dict(tensors)
-        names = _rows(tensors, alike)
-        peers = self._others() if self.leads else [0]
-        with self.reaching(peers):
-            for name in names:
-                own = tensors[name].contiguous()
-                if not self.leads:
-                    works.append(dist.isend(own, 0))
-                    continue
-                found[name] = own.new_empty(total, *own.shape[1:])
-                found[name][: len(own)] = own
-                works += [
-                    dist.irecv(found[name][blocks[r].start : blocks[r].stop], r) for r in peers
-                ]
-        self.wait(works, peers * len(names))
-        return found if self.leads else {}
-
-    def deal(
-        self, tensors: Mapping[str, Tensor], total: int, alike: Collection[str] = ()
-    ) -> dict[str, Tensor]:
-        told = {n: (str(t.dtype).removeprefix("torch."), t.shape) for n, t in tensors.items()}
-        shapes = self.tell(told)
-        blocks, works, found = self.blocks(total), [], {}
-        with self.reaching(self._others() if self.leads else [0]):
-            for name, (kind, shape) in shapes.items():
-                dtype = getattr(torch, kind)
-                whole = (
-                    tensors[name].contiguous() if self.leads else torch.empty(shape, dtype=dtype)
-                )
-                if name in alike or not shape:
-                    found[name] = whole
-                    works.append(self.broadcast(whole, 0))
-                elif self.leads:
-                    found[name] = whole[: len(blocks[0])].clone()
-                    works += [dist.isend(whole[b.start : b.stop], r) for r, b in _elsewhere(blocks)]
-                else:
-                    found[name] = whole[: len(blocks[self.rank])].clone()
-                    works.append(dist.irecv(found[name], 0))
-        self.wait(works, None if self.leads else [0] * len(works))
-        return found
-
     def stand_by(self, work: Callable[[], Prepared]) -> Prepared | None:
         self._stands += 1
         subject = f"alone/{self._stands}"
         if not self.leads:
-            ended = _ended(self._hear(subject, 0, self._silence_s))
+            ended = _ended(self._read(subject, 0, self._board.silence_s))
             if ended is not None:
                 raise self.common(ended)
             return None
@@ -379,9 +214,10 @@ class ProcessTeam(Team):
         if now < self._looked + MEET_S:
             return
         self._looked = now
-        missing = self._missing(self._others(), 0.0, self._silence_s)
+        with self.reaching(self.others):
+            missing = self._board.missing(self.others, 0.0, self._board.silence_s)
         if missing:
-            raise self._lost(missing)
+            raise self.lost(missing)
 
     @contextmanager
     def taking_part(self) -> Iterator[None]:
@@ -393,18 +229,8 @@ class ProcessTeam(Team):
             reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
             told = {"diverged": error.parts} if isinstance(error, Diverged) else {}
             self._watch.say("failed", round=self.round, reason=reason, **told)
-            self._hang_up(reason)
+            self.hang_up(reason)
             raise
-
-
-def _rows(tensors: Mapping[str, Tensor], alike: Collection[str]) -> list[str]:
-    """The names of what has a row for each agent."""
-    return [name for name, t in tensors.items() if t.dim() and name not in alike]
-
-
-def _elsewhere(blocks: Sequence[range]) -> Iterator[tuple[int, range]]:
-    """The processes other than the first, and what they host."""
-    return ((rank, block) for rank, block in enumerate(blocks) if rank)
 
 
 def _ended(told: dict[str, Any]) -> BaseException | None:

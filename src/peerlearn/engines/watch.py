@@ -11,53 +11,12 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple
 
 from torch.distributed import Store
 
 BEAT_S = 0.5  # between two signs of life
 SILENT_S = 3.0  # without one while the others are asked: the process has ended, or hangs
-
-
-T = TypeVar("T")
-Answers: TypeAlias = "SimpleQueue[tuple[Any, RuntimeError | None]]"
-
-
-class Questions:
-    """Asks a store from a thread of its own: whoever holds it may be stopped and never answer."""
-
-    def __init__(self) -> None:
-        self._asked: SimpleQueue[tuple[Callable[[], Any], Answers]] = SimpleQueue()
-        self._silent = False
-        threading.Thread(target=self._answer, name="questions", daemon=True).start()
-
-    def _answer(self) -> None:
-        while True:
-            question, answers = self._asked.get()
-            try:
-                answers.put((question(), None))
-            except RuntimeError as error:
-                answers.put((None, error))
-
-    def __call__(self, question: Callable[[], T], limit_s: float) -> T:
-        """The answer.
-
-        Raises:
-            RuntimeError: the store fails, or has not answered in time, now or before.
-        """
-        # a queue of its own: whoever stops waiting leaves no answer behind
-        answers: Answers = SimpleQueue()
-        if not self._silent:
-            self._asked.put((question, answers))
-            with suppress(Empty):
-                answer, error = answers.get(timeout=limit_s)
-                if error is not None:
-                    raise error
-                return answer
-        self._silent = True  # nobody waits for it again
-        raise RuntimeError("the store of the team does not answer")
 
 
 class Verdict(NamedTuple):
