@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,11 +199,11 @@ def _static_problems(rule: graphs.Rule, graph: nx.Graph, needs: Needs) -> list[s
 
 def _changing_problems(rule: graphs.Rule, schedule: GraphSchedule, needs: Needs) -> list[str]:
     """A single round's graph may fall apart, so Assumption 2 (c) is not asked for."""
-    if rule in OF_COMPLETE and not isinstance(schedule, graphs.function):
+    if rule in OF_COMPLETE and not schedule.any_graph:
         return ["uniform weights need a complete graph in every round; use metropolis weights"]
-    if isinstance(rule, graphs.given) and not isinstance(schedule, graphs.function):
+    if isinstance(rule, graphs.given) and not schedule.any_graph:
         return ["got a matrix of weights and a graph that changes, expected a rule; use metropolis"]
-    if not needs & OF_WEIGHTS or not known(schedule):
+    if not needs & OF_WEIGHTS or not schedule.known:
         return []
     for round in range(min(schedule.window, 10)):
         graph = schedule.at(round)
@@ -237,17 +236,10 @@ def folder_problems(folder: Path | None, resume: bool) -> list[str]:
 def placed(
     graph: nx.Graph | GraphSchedule | None, task: BaseTask, rounds: int
 ) -> nx.Graph | GraphSchedule | None:
-    """Proximity of agents whose way the task knows beforehand, to be checked as a whole."""
-    if not isinstance(graph, graphs.proximity) or known(graph) or not is_whole(rounds):
+    """A schedule of agents whose way the task knows beforehand, to be checked as a whole."""
+    if not isinstance(graph, GraphSchedule) or graph.known or not is_whole(rounds):
         return graph
-    if task.positions(0) is None:
-        return graph
-    return replace(graph, positions=task.positions, window=int(rounds))
-
-
-def known(schedule: GraphSchedule) -> bool:
-    """Whether the graphs can be drawn before the learner reports positions."""
-    return not (isinstance(schedule, graphs.proximity) and schedule.positions is None)
+    return graph if task.positions(0) is None else graph.placed(task.positions, int(rounds))
 
 
 def find_device(device: str | torch.device) -> torch.device:

@@ -19,7 +19,6 @@ from scipy import sparse
 
 from . import graphs
 from .algorithm import Algorithm
-from .checks import known
 from .graphs import GraphSchedule, spectrum
 from .schedules import Schedule
 
@@ -123,7 +122,7 @@ def _fingerprint(array: Any) -> str:
 def describe_schedule(schedule: GraphSchedule) -> dict[str, Any]:
     """Its arguments and the edges it thins out, or else those of its first round."""
     graph = vars(schedule).get("graph")
-    if graph is None and known(schedule):
+    if graph is None and schedule.known:
         graph = schedule.at(0)
     return {
         "agents": schedule.agents,

@@ -23,7 +23,6 @@ from .checks import (
     find_dtype,
     folder_problems,
     graph_problems,
-    known,
     name_problems,
     number_problems,
     placed,
@@ -44,7 +43,6 @@ from .measure import Clock
 from .tasks import BaseTask
 from .team import Alone, Team, timeout_problems
 
-BUILT_IN = {*graphs.SCHEDULES.values(), graphs.function}  # whose graphs need no look
 COMPARED = 16  # rounds whose graphs the processes of a team compare before they train
 
 
@@ -167,8 +165,9 @@ class Setup:
         if self.schedule is None or not self.algorithm.communicates:
             return None
         graph = self.schedule.at(round, positions)
-        own = type(self.schedule) not in BUILT_IN
-        return graphs.topologies.of_round(graph, round, self.task.agents) if own else graph
+        if self.schedule.any_graph:
+            return graphs.topologies.of_round(graph, round, self.task.agents)
+        return graph
 
     def fingerprint(self, graph: nx.Graph) -> str:
         """Of a round's graph, and of the weights where a function of the user's own makes them."""
@@ -234,7 +233,7 @@ class Setup:
 
     def _first_graphs(self) -> str | None:
         """Edges and weights of the first rounds, in sixteen digits, where they are known."""
-        if self.schedule is None or self.mixing_rule is None or not known(self.schedule):
+        if self.schedule is None or self.mixing_rule is None or not self.schedule.known:
             return None
         rounds = 1 if isinstance(self.schedule, graphs.static) else min(self.rounds, COMPARED)
         return fingerprint_of([self.schedule.at(k, None) for k in range(rounds)], self.mixing_rule)
@@ -320,7 +319,7 @@ def _learner_problems(setup: Setup) -> list[str]:
             f"{name} needs a task whose losses can be minimised exactly, which "
             f"{setup.task.name!r} is not; use DiNNO, whose primal steps are approximate"
         )
-    if setup.schedule and not known(setup.schedule) and setup.learner.positions is None:
+    if setup.schedule and not setup.schedule.known and setup.learner.positions is None:
         found.append(
             f"proximity has no positions, because the task {setup.task.name!r} does not report "
             "where its agents are; give proximity a function of the round, or use another schedule"

@@ -12,16 +12,16 @@ True
 """
 
 from . import schedules, spectrum, topologies, weights
+from .proximity import proximity
+from .schedule import GraphSchedule
 from .schedules import (
     SCHEDULES,
-    GraphSchedule,
     as_schedule,
     build_schedule,
     function,
     link_failures,
     one_peer_exponential,
     problems,
-    proximity,
     random_matchings,
     static,
 )

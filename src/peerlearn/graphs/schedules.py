@@ -10,52 +10,26 @@ from __future__ import annotations
 
 import inspect
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import networkx as nx
 import numpy as np
-from scipy.spatial.distance import cdist
 
-from ..errors import ConfigurationError
 from ..values import require_known, require_options
-from .checks import listed, positive, probability, undirected, whole
-from .random_families import near
+from .checks import probability, undirected, whole
+from .proximity import proximity
+from .schedule import GraphSchedule, graph_of, parts_of
 from .topologies import from_networkx, of_round
-
-
-class GraphSchedule(ABC):
-    """Who talks to whom in each round.
-
-    Attributes:
-        agents: how many there are, in every round.
-        window: rounds over which the union of the graphs must be connected.
-        watched: whether a record tells in which rounds the graph falls apart; there is no use in
-            it where that is the schedule's nature.
-        apart: what to do in a round whose graph falls apart: "continue" or "stop" with an error.
-    """
-
-    agents: int
-    window: int
-    watched: ClassVar[bool] = False
-    apart: str = "continue"
-
-    @abstractmethod
-    def at(self, round: int, positions: Any = None) -> nx.Graph:
-        """The graph of one round, with the agents 0..n-1.
-
-        Args:
-            round: counted from 0.
-            positions: (n, dimensions) where the agents are now; only `proximity` asks for them.
-        """
 
 
 @dataclass(frozen=True)
 class _OfGraph(GraphSchedule):
     """Schedules that begin with a graph: the whole of it, or some of its edges."""
+
+    any_graph: ClassVar[bool] = False
 
     graph: nx.Graph
 
@@ -80,6 +54,9 @@ class static(_OfGraph):
 
     def at(self, round: int, positions: Any = None) -> nx.Graph:
         return self.graph
+
+    def problem(self, union: nx.Graph) -> str:
+        return f"the graph falls into {parts_of(union)}; add edges between them"
 
 
 @dataclass(frozen=True)
@@ -109,7 +86,7 @@ class link_failures(_OfGraph):
 
     def at(self, round: int, positions: Any = None) -> nx.Graph:
         alive = _generator(self.seed, round).random(len(self.edges)) >= self.p
-        return _graph_of(self.agents, self.edges[alive].tolist())
+        return graph_of(self.agents, self.edges[alive].tolist())
 
 
 @dataclass(frozen=True)
@@ -139,7 +116,7 @@ class random_matchings(_OfGraph):
             if i not in taken and j not in taken:
                 taken.update((i, j))
                 pairs.append((i, j))
-        return _graph_of(self.agents, pairs)
+        return graph_of(self.agents, pairs)
 
 
 @dataclass(frozen=True)
@@ -155,6 +132,8 @@ class one_peer_exponential(GraphSchedule):
     Source: the one-peer exponential graph of Ying et al., "Exponential graph is provably efficient
     for decentralized deep training" (2021), made undirected.
     """
+
+    any_graph: ClassVar[bool] = False
 
     agents: int
 
@@ -186,76 +165,7 @@ def _pairs(agents: int, hop: int, first: int) -> nx.Graph:
     length = agents // cycles
     steps = (first + np.arange(length // 2 * 2)) * hop
     members = (np.arange(cycles)[:, None] + steps) % agents  # one row per cycle
-    return _graph_of(agents, members.reshape(-1, 2).tolist())
-
-
-@dataclass(frozen=True)
-class proximity(GraphSchedule):
-    """An edge where two agents are within a radius of each other.
-
-    Agents that move may fall apart into groups for a while. They go on within their groups, each
-    with the neighbors that it has; or the run stops. The record tells in which rounds it happened.
-
-    Args:
-        agents: how many there are.
-        radius: largest distance of two neighbors, in the unit of the positions.
-        positions: round -> (agents, dimensions); where it is not given, the positions of each
-            round are the task's.
-        window: rounds over which the union must be connected, where the positions are known; the
-            whole run where they are the task's.
-        apart: what to do in a round whose graph falls apart: "continue" or "stop" with an error.
-    """
-
-    watched: ClassVar[bool] = True
-
-    agents: int
-    radius: float
-    positions: Callable[[int], Any] | None = None
-    window: int = 1
-    apart: Literal["continue", "stop"] = "continue"
-
-    def __post_init__(self) -> None:
-        require_known("what to do in a graph that fell apart,", str(self.apart), APART)
-        if self.positions is not None and not callable(self.positions):
-            raise ValueError(
-                f"proximity: positions is a {type(self.positions).__name__}, expected a function "
-                "of the round"
-            )
-        whole("proximity", "agents", self.agents, 1)
-        whole("proximity", "window", self.window, 1)
-        positive("proximity", "radius", self.radius)
-
-    def at(self, round: int, positions: Any = None) -> nx.Graph:
-        if self.positions is not None:
-            positions = self.positions(max(round, 0))
-        if positions is None:
-            raise ValueError(
-                f"proximity has no positions in round {round}; give it a function of the round, "
-                "or a learner that reports where its agents are"
-            )
-        array = np.asarray(positions, dtype=float)
-        if array.ndim != 2 or len(array) != self.agents or not np.isfinite(array).all():
-            raise ValueError(
-                f"the positions in round {round} have shape {array.shape}, expected "
-                f"({self.agents}, dimensions) finite numbers"
-            )
-        graph = _within(array, self.radius)
-        if self.apart == "stop" and not nx.is_connected(graph):
-            raise ConfigurationError([
-                f"in round {round} the graph falls into {_parts(graph)}, which is not allowed with "
-                "apart='stop'; widen the radius, or let the agents go on with apart='continue'"
-            ])  # fmt: skip
-        return graph
-
-
-def _within(positions: np.ndarray, radius: float) -> nx.Graph:
-    """`near`; the same graph for the same neighbors, so that engines prepare it once."""
-    return _graph_among(len(positions), tuple(near(positions, radius).edges))
-
-
-@lru_cache(maxsize=64)
-def _graph_among(agents: int, edges: tuple[tuple[int, int], ...]) -> nx.Graph:
-    return _graph_of(agents, edges)
+    return graph_of(agents, members.reshape(-1, 2).tolist())
 
 
 @dataclass(frozen=True)
@@ -282,8 +192,6 @@ class function(GraphSchedule):
     def at(self, round: int, positions: Any = None) -> nx.Graph:
         return of_round(self.function(max(round, 0)), round, self.agents)
 
-
-APART = ("continue", "stop")
 
 SCHEDULES: dict[str, Callable[..., GraphSchedule]] = {
     "static": static,
@@ -322,29 +230,16 @@ def problems(graph: nx.Graph | GraphSchedule) -> list[str]:
     """Why agents could not agree on this graph, in sentences; nothing where they can.
 
     A graph that stays must be connected, a schedule in the union over its first ``window`` rounds.
-    Proximity without known positions cannot be judged beforehand.
+    Agents whose positions are not known yet cannot be judged beforehand.
     """
     try:
         schedule = as_schedule(graph)
-        if isinstance(schedule, proximity) and schedule.positions is None:
+        if not schedule.known:
             return []
         union = _union(schedule)
     except ValueError as error:
         return [str(error)]
-    if nx.is_connected(union):
-        return []
-    if isinstance(schedule, proximity):
-        return [
-            f"with a radius of {schedule.radius:g} the graphs of rounds 0 to {schedule.window - 1} "
-            f"together fall into {_parts(union)}, which never come nearer to each other than "
-            f"{_nearest_pass(schedule, union):.3g}; widen the radius"
-        ]
-    if isinstance(schedule, static):
-        return [f"the graph falls into {_parts(union)}; add edges between them"]
-    return [
-        f"the union of the graphs of rounds 0 to {schedule.window - 1} falls into {_parts(union)}; "
-        "add edges between them, or widen the window if they meet later"
-    ]
+    return [] if nx.is_connected(union) else [schedule.problem(union)]
 
 
 def _union(schedule: GraphSchedule) -> nx.Graph:
@@ -360,32 +255,8 @@ def _union(schedule: GraphSchedule) -> nx.Graph:
     return union
 
 
-def _nearest_pass(schedule: proximity, union: nx.Graph) -> float:
-    """How near agents of different parts of the union come, at the nearest."""
-    part = np.empty(schedule.agents, int)
-    for number, members in enumerate(nx.connected_components(union)):
-        part[list(members)] = number
-    strangers = part[:, None] != part
-    assert schedule.positions is not None
-    found = (np.asarray(schedule.positions(k), float) for k in range(schedule.window))
-    return min(float(cdist(p, p)[strangers].min()) for p in found)
-
-
-def _parts(graph: nx.Graph, most: int = 4) -> str:
-    """'3 parts: agents 0, 1, 2; agents 3, 4; agent 5', shortened."""
-    parts = [sorted(part) for part in nx.connected_components(graph)]
-    told = [("agents " if len(p) > 1 else "agent ") + listed(p, most) for p in parts[:most]]
-    return f"{len(parts)} parts: " + "; ".join(told) + ("; ..." if len(parts) > most else "")
-
-
 def _generator(seed: int, round: int) -> np.random.Generator:
     return np.random.default_rng([seed, max(round, 0)])
-
-
-def _graph_of(agents: int, edges: Iterable[Any]) -> nx.Graph:
-    graph = nx.empty_graph(agents)
-    graph.add_edges_from(edges)
-    return graph
 
 
 def _rounds_to_see_all(edges: int, missing: float) -> int:
