@@ -27,8 +27,10 @@ from torch.nn.functional import cross_entropy, mse_loss
 from torch.utils.data import Dataset, Subset, TensorDataset
 
 import peerlearn as pl
+from peerlearn.learner import Learner
 from peerlearn.learners import Regularized
 from peerlearn.learners.randomness import EVALUATION, MINIBATCH, MODEL, seed_from
+from peerlearn.learners.wrapped import Wrapped
 
 SIZES = (3, 8, 5, 6)
 AGENTS = range(len(SIZES))
@@ -411,6 +413,17 @@ def test_pooled_minibatches_are_as_large_as_the_teams():
     seen.clear()
     learner.gradient(learner.initial())
     assert seen == [6]
+
+
+def test_a_wrapped_learner_passes_on_all_of_the_contract():
+    built_on_the_rest = {"step", "descend", "overlaps"}
+    contract = {name for name in {*vars(Learner), *Learner.__annotations__} if name[0] != "_"}
+    assert contract - set(vars(Wrapped)) == built_on_the_rest
+    inner = hosted(classification())
+    wrapped = Regularized(inner, clip=None, weight_decay=0.0)
+    wrapped.way = "loop"
+    assert inner.way == wrapped.way == "loop"
+    assert wrapped.module(wrapped.initial()[0], 0) is not None
 
 
 def test_clipping_and_weight_decay():

@@ -50,18 +50,17 @@ class Session:
         # on a GPU a clock waits for all that was asked for: in a team, for its messages too
         self.clock = Clock(setup.device if team.size == 1 else None)
         self.engine = setup.build_engine(self.clock)
-        self.inner = setup.learner
         algorithm = setup.algorithm
-        learner = Regularized(self.inner, algorithm.clip, algorithm.weight_decay)
+        learner = Regularized(setup.learner, algorithm.clip, algorithm.weight_decay)
         self.learner = Timed(learner, self.clock)
         self.learner.overlaps = team.size > 1
         if team.size > 1:
-            self.inner.gather = partial(team.share, total=setup.rows)
+            self.learner.gather = partial(team.share, total=setup.rows)
         self.archive = Archive(setup, team)
         self.state: Any = None
         self.done = 0
         self._total = setup.rows
-        self._faults = torch.full((len(self.inner.agents),), -1)
+        self._faults = torch.full((len(self.learner.agents),), -1)
         self._faulty = False
         self._meeting = 0
         self._longest_s = 0.0  # of a round; known once there were one and an evaluation
@@ -102,25 +101,25 @@ class Session:
     # --- the rounds -----------------------------------------------------------------------
 
     def _start(self) -> None:
-        self.inner.way = self.team.tell(self.inner.way)
+        self.learner.way = self.team.tell(self.learner.way)
         theta = self.learner.initial()
         self.learner.begin_round(theta, -1)
-        links = self.engine.links(-1, self.setup.graph_at(0, self.inner.positions))
+        links = self.engine.links(-1, self.setup.graph_at(0, self.learner.positions))
         self.state = self.setup.algorithm.start(theta, self.learner, links)
 
     def _round(self) -> None:
         self.learner.begin_round(self.state.theta, self.done)
-        graph = self.setup.graph_at(self.done, self.inner.positions)
+        graph = self.setup.graph_at(self.done, self.learner.positions)
         self._watch(graph)
         if graph is not None and self.team.size > 1:
             self.team.takes(self._fingerprint(graph))
         links = self.engine.links(self.done, graph)
         with self._diverging():
             self.state = self.setup.algorithm.round(self.state, self.learner, links)
-        buffers = self.inner.buffers
+        buffers = self.learner.buffers
         if buffers is not None and self.setup.algorithm.communicates:
             (mixed,) = links.exchange(buffers).mix()
-            self.inner.buffers = torch.where(buffers.isfinite(), mixed, buffers)  # masks of -inf
+            self.learner.buffers = torch.where(buffers.isfinite(), mixed, buffers)  # masks of -inf
         self.done += 1
         self.team.round = self.done
         self._look_for_faults()
@@ -143,7 +142,7 @@ class Session:
             bad = ~self.state.theta.isfinite().flatten(1).all(dim=1)
             if not bool(bad.any()):
                 raise
-            agents = [self.inner.agents[row] for row in bad.nonzero()[:, 0].tolist()]
+            agents = [self.learner.agents[row] for row in bad.nonzero()[:, 0].tolist()]
             raise Diverged(self.setup.label, self.done, agents, "parameters") from error
 
     def _watch(self, graph: nx.Graph | None) -> None:
@@ -186,7 +185,7 @@ class Session:
             self.team.paced(float(longest_ms.max()) / 1000)
         fault = first_fault(faults)
         if fault is not None:
-            self._diverged(*fault, "parameters" if self.inner.losses is None else "loss")
+            self._diverged(*fault, "parameters" if self.learner.losses is None else "loss")
         if bool(cut_off.any()):
             self._give_up()
         return bool(stops.any())
@@ -203,7 +202,7 @@ class Session:
 
     def _look_for_faults(self) -> None:
         """Mark the round in which an agent's loss, or else its network, is no longer finite."""
-        losses = self.inner.losses
+        losses = self.learner.losses
         rows = self.state.theta if losses is None else losses
         if math.isfinite(float(rows.sum())):
             return  # one pass; a sum may also be infinite where all its terms are finite

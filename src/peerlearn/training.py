@@ -154,9 +154,9 @@ def _run(
 ) -> Run:
     session = Session(setup, team)
     session.run(callback, on_round)
-    lines, inner = session.archive.lines, session.inner
+    lines, learner = session.archive.lines, setup.learner
     record = records.from_lines(lines, setup.out)
-    return Run(session.state.theta, record, session.done, inner.agents, lines, inner)
+    return Run(session.state.theta, record, session.done, learner.agents, lines, learner)
 
 
 def _by_one(

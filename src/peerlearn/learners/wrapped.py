@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..learner import Learner
 from ..measure import Clock
 
 
+def _passed_on(name: str) -> Any:
+    """An attribute that is the inner learner's, read and written."""
+    return property(
+        lambda self: getattr(self.inner, name), lambda self, value: setattr(self.inner, name, value)
+    )
+
+
 class Wrapped(Learner):
-    """Passes everything on to another learner."""
+    """Passes everything on to another learner, but for `step` and `descend`, built on the rest."""
 
     def __init__(self, inner: Learner) -> None:
         self.inner = inner
-        self.agents = inner.agents
-        self.rates = inner.rates
 
-    @property
-    def losses(self) -> Tensor | None:  # type: ignore[override]
-        return self.inner.losses
-
-    @property
-    def note(self) -> str:  # type: ignore[override]
-        return self.inner.note
+    agents = _passed_on("agents")
+    losses = _passed_on("losses")
+    rates = _passed_on("rates")
+    turns = _passed_on("turns")
+    way = _passed_on("way")
+    gather = _passed_on("gather")
+    note = _passed_on("note")
+    can_minimize = _passed_on("can_minimize")
+    positions = _passed_on("positions")
+    buffers = _passed_on("buffers")
+    sizes = _passed_on("sizes")
+    epoch_steps = _passed_on("epoch_steps")
 
     def initial(self) -> Tensor:
         return self.inner.initial()
@@ -45,36 +56,11 @@ class Wrapped(Learner):
     def snapshot(self, theta: Tensor) -> dict[str, Tensor]:
         return self.inner.snapshot(theta)
 
+    def module(self, theta: Tensor, row: int) -> nn.Module:
+        return self.inner.module(theta, row)
+
     def minimize(self, linear: Tensor, centre: Tensor, weight: Tensor) -> Tensor:
         return self.inner.minimize(linear, centre, weight)
-
-    @property
-    def can_minimize(self) -> bool:
-        return self.inner.can_minimize
-
-    @property
-    def positions(self) -> Tensor | None:
-        return self.inner.positions
-
-    @property
-    def buffers(self) -> Tensor | None:
-        return self.inner.buffers
-
-    @buffers.setter
-    def buffers(self, value: Tensor) -> None:
-        self.inner.buffers = value
-
-    @property
-    def turns(self) -> int:  # type: ignore[override]
-        return self.inner.turns
-
-    @property
-    def sizes(self) -> Tensor:
-        return self.inner.sizes
-
-    @property
-    def epoch_steps(self) -> Tensor:
-        return self.inner.epoch_steps
 
     def suffered(self) -> dict[str, Tensor]:
         return self.inner.suffered()
