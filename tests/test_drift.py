@@ -246,15 +246,15 @@ def test_the_pool_holds_all_images_or_those_for_training():
 
 
 BAD = {
-    "no time": ({"drift": "labels"}, "drift has no time to come"),
+    "no time": ({"drift": "labels"}, "drift is given without a time"),
     "two times": (
         {"drift": "labels", "drift_rounds": [3], "drift_probability": 0.1}, "are both given",
     ),
     "probability": (
-        {"drift": "labels", "drift_probability": 1.5}, "drift_probability cannot be: .* is 1.5",
+        {"drift": "labels", "drift_probability": 1.5}, "drift_probability is wrong: .* is 1.5",
     ),
-    "rounds": ({"drift": "labels", "drift_rounds": [0]}, "drift_rounds cannot be: "),
-    "one round": ({"drift": "labels", "drift_rounds": 5}, "drift_rounds cannot be: .* are 5, exp"),
+    "rounds": ({"drift": "labels", "drift_rounds": [0]}, "drift_rounds is wrong: "),
+    "one round": ({"drift": "labels", "drift_rounds": 5}, "drift_rounds is wrong: .* are 5, exp"),
     "no kind": ({"drift_rounds": [3]}, "drift_rounds is given, but not what changes"),
     "no kind, at random": ({"drift_probability": 0.1}, "drift_probability is given, but not what"),
     "first": (

@@ -35,7 +35,7 @@ class Diverged(PeerlearnError):
         self.parts = [method, round, self.agents, what]  # of which another process makes it again
         super().__init__(
             f"{method} diverged in round {round}: the {what} of {noun} {shown} is NaN or infinite; "
-            "use a smaller learning rate, clip the gradients, or mend data that are not finite"
+            "use a smaller learning rate, clip the gradients, or remove data that are not finite"
         )
 
 

@@ -113,8 +113,8 @@ def train(
         dtype: torch.float32 or torch.float64.
         engine: where the agents live: "stacked", all in this process, or "processes", in the
             processes that torchrun started, each of which calls this function.
-        timeout_s: seconds after which a silent process is taken for lost; where rounds are long,
-            ten of the longest so far.
+        timeout_s: seconds of silence after which a process counts as lost, or ten times the longest
+            round so far, whichever is longer.
         label: the run's name in records and figures; the algorithm's by default.
         callback: called with each evaluation; returning True ends the run there.
         on_round: called after each round with the number of rounds done.

@@ -49,7 +49,7 @@ class DynamicAveraging(LocalTraining):
     The first reference is the mean of the first networks. A query is a control message, and so is
     an answer that is no network.
 
-    Take it where messages are dear and need not come at a steady rate: where little is learned,
+    Choose it where messages are expensive and may come unevenly: where little is learned,
     little is said, and after a drift of the data the agents talk again. delta is a squared
     distance of networks, so it depends on the network: try powers of ten, and compare what is lost
     with what is sent. Small ones come to `PeriodicAveraging` with the same period, large ones to

@@ -33,12 +33,12 @@ class Kind(str, Enum):
 
 def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
-    name: Annotated[str | None, typer.Argument(help="Of which to say what it may be told.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Show the options of this entry.")] = None,
 ) -> None:
-    """Say what there is, a sentence each: the names an experiment file can use.
+    """List what there is, one line each: the names that an experiment file can use.
 
-    With a NAME, the keys of its table in a file, with what they are without it: peerlearn list
-    tasks digits, peerlearn list algorithms DiNNO. The outermost keys: peerlearn list keys.
+    With a NAME, the options of that entry and their defaults: peerlearn list tasks digits,
+    peerlearn list algorithms DiNNO. The outermost keys of a file: peerlearn list keys.
 
     Schedules are those of graphs, rates are the schedules of hyper-parameters. Drifts are for
     tasks whose data are a stream, augmentations for DynamicAveraging. Streams are for your own

@@ -31,15 +31,18 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="The folder for the runs.", show_default="runs/<name>")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the runs in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the runs in --out.")] = False,
     engine: Annotated[str | None, typer.Option(help="Where the agents live.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
     processes: Annotated[
-        int | None, typer.Option(min=1, help="How many, on this machine, with --engine processes.")
+        int | None,
+        typer.Option(min=1, help="How many to start on this machine, with --engine processes."),
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option(min=1, max=65535, help="Where they meet.", show_default="a free one"),
+        typer.Option(
+            min=1, max=65535, help="At which the processes meet.", show_default="a free one"
+        ),
     ] = None,
 ) -> None:
     """Run an experiment: every algorithm of a file on the same task."""

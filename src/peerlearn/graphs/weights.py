@@ -173,7 +173,7 @@ def disagreement(W: Matrix) -> list[str]:
     return [
         "with these weights agents do not come nearer to each other: W - 1 1^T / n has an "
         f"eigenvalue of modulus {largest:.6g}, expected less than one; lazy weights, (I + W) / 2, "
-        "mend eigenvalues of -1, others need weights that are not negative"
+        "remove eigenvalues of -1, others need weights that are not negative"
     ]
 
 
@@ -203,7 +203,7 @@ def _order(values: np.ndarray) -> str:
         return ""
     return (
         f"the eigenvalues reach from {values[-1]:.6g} to {values[0]:.6g}, expected more than -1 "
-        "and at most 1; lazy weights, (I + W) / 2, mend what is too low"
+        "and at most 1; lazy weights, (I + W) / 2, raise what is too low"
     )
 
 

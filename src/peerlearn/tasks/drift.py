@@ -156,7 +156,7 @@ def _require_both(what: Any, rounds: Sequence[int] | None, probability: float) -
     """A drift of a dataset has a time and a kind, or there is none."""
     when = "drift_rounds" if _given(rounds) else "drift_probability" if probability else None
     if what is not None and when is None:
-        raise ValueError("drift has no time to come; give drift_rounds or drift_probability")
+        raise ValueError("drift is given without a time; give drift_rounds or drift_probability")
     if what is None and when is not None:
         kinds = ", ".join(drift.CHANGES)
         raise ValueError(f"{when} is given, but not what changes; give drift, one of {kinds}")
@@ -175,4 +175,4 @@ def _named(argument: str, make: Callable[[], Drift]) -> Drift:
     try:
         return make()
     except ValueError as error:
-        raise ValueError(f"{argument} cannot be: {error}") from error
+        raise ValueError(f"{argument} is wrong: {error}") from error

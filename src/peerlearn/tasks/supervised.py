@@ -33,9 +33,9 @@ class Task(BaseTask):
     """Bring your own PyTorch: any module, any loss, any data.
 
     Args:
-        model: a module (its weights, possibly pretrained, are everybody's first ones; its frozen
-            parameters stay as they are and are not sent), a function that makes one (called under
-            the run's seed), or one module per agent, alike but for the weights.
+        model: a module (its parameters, possibly pretrained, are every agent's starting point; those
+            that are frozen stay as they are and are not sent), a function that makes one (called
+            under the run's seed), or one module per agent, identical but for parameter values.
         loss: (outputs, targets) -> the mean loss of a batch.
         data: one dataset per agent: a torch map-style dataset of (input, target) pairs, or the
             tensors (inputs, targets). Sizes may differ. A `peerlearn.data.Deferred` dataset is
@@ -43,8 +43,8 @@ class Task(BaseTask):
             (`peerlearn.data.streams`), of which every gradient draws the agent's next samples: the
             loss there, and the errors if there is a measure ``accuracy``, are what the agent
             suffered before it learned, with its network in training mode.
-        test: what networks are evaluated on: one dataset for all, or one per agent. A stream that
-            has a test set of its own goes before.
+        test: what networks are evaluated on: one dataset for all, or one per agent. A stream's
+            own test set takes precedence.
         measures: name -> function of (outputs, targets) whose mean over the test set is reported;
             the loss always is.
         evaluate: a function of an agent's module (in evaluation mode) to further measures.
