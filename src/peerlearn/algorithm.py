@@ -18,7 +18,7 @@ from __future__ import annotations
 import enum
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
@@ -51,6 +51,18 @@ class Needs(enum.Flag):
     MINIMIZE = enum.auto()  # learner.minimize
 
 
+class Limit(NamedTuple):
+    """Which finite numbers a hyper-parameter may be."""
+
+    holds: Callable[[float], bool]
+    words: str  # after "expected"
+
+
+NOT_NEGATIVE = Limit(lambda x: x >= 0, "a finite number that is not negative")
+BELOW_ONE = Limit(lambda x: 0 <= x < 1, "a number of at least 0 and less than 1")
+UP_TO_ONE = Limit(lambda x: 0 <= x <= 1, "a number from 0 to 1")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Algorithm(ABC):
     """Base of all methods: two hyper-parameters that every method shares, and the declarations.
@@ -70,6 +82,7 @@ class Algorithm(ABC):
     in_turn: ClassVar[bool] = False  # and sees the agents' minibatches one after another
     consumes_state: ClassVar[bool] = False  # round may overwrite the state it was given
     preserves_average: ClassVar[bool] = False  # with zero gradients the mean of theta stays
+    limits: ClassVar[Mapping[str, Limit]] = {}  # of hyper-parameters that are not just >= 0
     exact: ClassVar[bool] = False  # reaches the optimum with a fixed step and full gradients
     State: ClassVar[type]  # the NamedTuple of its rows
 
@@ -99,7 +112,7 @@ class Algorithm(ABC):
                 [] if isinstance(value, bool) else [f"{name} is {value!r}, expected true or false"]
             )
         if float in allowed or int in allowed:
-            return _number_problems(name, value, allowed)
+            return _number_problems(name, value, allowed, self.limits.get(name, NOT_NEGATIVE))
         return []
 
     def _clip_problems(self) -> list[str]:
@@ -111,12 +124,6 @@ class Algorithm(ABC):
         if self.clip == 0:
             return ["clip is 0, which stops every gradient; expected a positive number, or None"]
         return []
-
-    def below_one(self, name: str) -> list[str]:
-        """The complaint about a momentum that never dies away."""
-        value = getattr(self, name)
-        large = isinstance(value, int | float) and value >= 1
-        return [f"{name} is {value}, expected less than 1"] if large else []
 
     @property
     def counts_epochs(self) -> bool:
@@ -190,7 +197,7 @@ class ThetaState(NamedTuple):
     theta: torch.Tensor  # (A, P)
 
 
-def _number_problems(name: str, value: Any, allowed: Sequence[Any]) -> list[str]:
+def _number_problems(name: str, value: Any, allowed: Sequence[Any], limit: Limit) -> list[str]:
     """What is wrong with a number, or with a schedule or None where the field allows them."""
     others = tuple(k for k in allowed if k not in (int, float))
     if others and isinstance(value, others):
@@ -200,8 +207,8 @@ def _number_problems(name: str, value: Any, allowed: Sequence[Any]) -> list[str]
     wanted += " or None" if type(None) in others else ""
     if isinstance(value, bool) or not isinstance(value, Real if float in allowed else Integral):
         return [f"{name} is {value!r}, expected {wanted}"]
-    if not is_number(value, 0):
-        return [f"{name} is {value}, expected a finite number that is not negative"]
+    if not (is_number(value) and limit.holds(float(value))):
+        return [f"{name} is {value}, expected {limit.words}"]
     if float not in allowed and value < 1:
         return [f"{name} is {value}, expected at least 1"]
     return []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor
 
-from ..algorithm import Algorithm, Needs
+from ..algorithm import BELOW_ONE, Algorithm, Limit, Needs
 from ..learner import Learner
 from ..links import Links
 from ..schedules import Rate, at
@@ -45,10 +46,8 @@ class CDMSGD(Algorithm):
 
     needs: ClassVar[Needs] = Needs.ASSUMPTION_2
     preserves_average: ClassVar[bool] = True
+    limits: ClassVar[Mapping[str, Limit]] = {"momentum": BELOW_ONE}
     State: ClassVar[type] = CDMSGDState
-
-    def problems(self) -> list[str]:
-        return super().problems() + self.below_one("momentum")
 
     def start(self, theta: Tensor, learner: Learner, links: Links) -> CDMSGDState:
         return CDMSGDState(theta.clone(), theta.new_zeros(theta.shape))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor
 
-from ..algorithm import Algorithm, Needs
+from ..algorithm import BELOW_ONE, UP_TO_ONE, Algorithm, Limit, Needs
 from ..learner import Learner
 from ..links import Links
 from ..schedules import Rate, at
@@ -52,13 +53,8 @@ class DMSGD(Algorithm):
     consensus: Literal["step", "momentum"] = "step"
 
     needs: ClassVar[Needs] = Needs.ASSUMPTION_2
+    limits: ClassVar[Mapping[str, Limit]] = {"omega": UP_TO_ONE, "beta": BELOW_ONE}
     State: ClassVar[type] = DMSGDState
-
-    def problems(self) -> list[str]:
-        found = super().problems() + self.below_one("beta")
-        if isinstance(self.omega, int | float) and self.omega > 1:
-            found.append(f"omega is {self.omega}, expected a number from 0 to 1")
-        return found
 
     @property
     def reaches_consensus(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, NamedTuple
@@ -11,7 +11,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from ..algorithm import Needs, Shared
+from ..algorithm import Limit, Needs, Shared
 from ..errors import nearest
 from ..learner import Learner
 from ..links import Links
@@ -20,6 +20,10 @@ from ..schedules import Rate
 from .augmentation import STRATEGIES, Balancing, augmented
 from .averages import average_buffers, common, place
 from .local import LocalTraining
+
+POSITIVE = Limit(
+    lambda delta: delta > 0, "a positive number; to average always, use PeriodicAveraging"
+)
 
 
 class DynamicState(NamedTuple):
@@ -81,16 +85,11 @@ class DynamicAveraging(LocalTraining):
     needs: ClassVar[Needs] = Needs.COORDINATOR
     communicates: ClassVar[bool] = False
     preserves_average: ClassVar[bool] = True
+    limits: ClassVar[Mapping[str, Limit]] = {"delta": POSITIVE}
     State: ClassVar[type] = DynamicState
 
     def problems(self) -> list[str]:
         found = super().problems()
-        if isinstance(self.delta, int | float) and self.delta <= 0:
-            found = [p for p in found if not p.startswith("delta")]
-            found.append(
-                f"delta is {self.delta}, expected a positive number; to average always, use "
-                "PeriodicAveraging"
-            )
         if not callable(self.augment) and self.augment not in STRATEGIES:
             found.append(f"augment is {self.augment!r}; {nearest(str(self.augment), STRATEGIES)}")
         return found

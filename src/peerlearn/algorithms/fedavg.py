@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..algorithm import Needs, Shared
+from ..algorithm import Limit, Needs, Shared
 from ..learner import Learner
 from ..links import Links
 from ..optimizer import LocalOptimizer, Moments
 from ..schedules import Rate
 from .averages import average, average_buffers, common, everyone, mean
 from .local import LocalTraining
+
+PART = Limit(lambda part: 0 < part <= 1, "more than 0 and at most 1")
 
 
 class FedAvgState(NamedTuple):
@@ -67,6 +70,7 @@ class FedAvg(LocalTraining):
 
     needs: ClassVar[Needs] = Needs.COORDINATOR
     communicates: ClassVar[bool] = False
+    limits: ClassVar[Mapping[str, Limit]] = {"fraction": PART}
     State: ClassVar[type] = FedAvgState
 
     def __post_init__(self) -> None:
@@ -76,9 +80,6 @@ class FedAvg(LocalTraining):
 
     def problems(self) -> list[str]:
         found = super().problems()
-        if isinstance(self.fraction, int | float) and not 0 < self.fraction <= 1:
-            wrong = f"fraction is {self.fraction}, expected more than 0 and at most 1"
-            found = [p for p in found if not p.startswith("fraction")] + [wrong]
         if self.local_steps is not None and self.local_epochs is not None:
             found.append(
                 f"got local_steps={self.local_steps} and local_epochs={self.local_epochs}, which "

@@ -33,9 +33,9 @@ class Task(BaseTask):
     """Bring your own PyTorch: any module, any loss, any data.
 
     Args:
-        model: a module (its parameters, possibly pretrained, are every agent's starting point; those
-            that are frozen stay as they are and are not sent), a function that makes one (called
-            under the run's seed), or one module per agent, identical but for parameter values.
+        model: a module (its parameters, possibly pretrained, are where every agent starts; frozen
+            ones stay as they are and are not sent), a function that makes one (called under the
+            run's seed), or one module per agent, identical but for the values of parameters.
         loss: (outputs, targets) -> the mean loss of a batch.
         data: one dataset per agent: a torch map-style dataset of (input, target) pairs, or the
             tensors (inputs, targets). Sizes may differ. A `peerlearn.data.Deferred` dataset is
