@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import networkx as nx
 import torch
 
 from . import checkpoint as checkpoints
-from . import graphs, record
+from . import graphs, record, resuming
 from .algorithm import Algorithm, Needs
 from .checkpoint import Checkpoint
 from .checks import (
@@ -94,37 +93,10 @@ class Setup:
         return self.out / checkpoints.FILE_NAME if self.out else None
 
     def find_checkpoint(self) -> None:
-        """The one to go on from; a run killed before the first one begins anew."""
-        self.checkpoint, path, lines = None, self.checkpoint_path, self.record_path
-        if path is None or lines is None or not self.resume:
-            return
-        if path.exists():
-            kept = checkpoints.load(path)
-            _check_same(path, kept.configuration, self)
-            if not lines.exists() or not record.first_line(lines):
-                raise ConfigurationError([
-                    f"{path} has no {lines.name} beside it that tells what was run; remove "
-                    f"{path.name} to start this run anew"
-                ])  # fmt: skip
-            self._require_evaluations(lines, kept.round)
-            self.checkpoint = kept
-        elif lines.exists():
-            _check_same(lines, record.first_line(lines), self)
-            if done := max(record.evaluated(lines), default=0):
-                raise ConfigurationError([
-                    f"{lines} goes up to round {done}, but {path.name} beside it is missing; put "
-                    f"it back, or remove {lines.parent} to train this run again"
-                ])  # fmt: skip
-
-    def _require_evaluations(self, lines: Path, done: int) -> None:
-        """All that were due before the checkpoint are in the record, to be shown in the end."""
-        due = {*range(0, done + 1, self.evaluate_every), *([done] if done == self.rounds else [])}
-        if missing := sorted(due - {*record.evaluated(lines)}):
-            raise ConfigurationError([
-                f"{lines} lacks the evaluation of round {missing[0]}, though the checkpoint "
-                f"beside it is of round {done}; put it back, or remove {lines.parent} to train "
-                "this run again"
-            ])  # fmt: skip
+        """The one to go on from, if the run is to go on."""
+        self.checkpoint = None
+        if self.out is not None and self.resume:
+            self.checkpoint = resuming.latest(self.out, self.configuration)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -325,20 +297,3 @@ def _learner_problems(setup: Setup) -> list[str]:
             "where its agents are; give proximity a function of the round, or use another schedule"
         )
     return found
-
-
-def _check_same(path: Path, kept: dict[str, Any], setup: Setup) -> None:
-    """Refuse to go on with, or to write over, what another configuration left."""
-    wanted = _json(setup.configuration)
-    changed = checkpoints.differences({k: kept[k] for k in wanted if k in kept}, wanted)
-    if changed and kept:
-        raise ConfigurationError(
-            [
-                f"{path} belongs to another configuration: {'; '.join(changed[:5])}; "
-                "resume with the same configuration, or choose another folder"
-            ]
-        )
-
-
-def _json(value: Any) -> Any:
-    return json.loads(json.dumps(value))

@@ -1,0 +1,68 @@
+"""What a folder holds of a run that is to be resumed, and whether it is this run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from . import checkpoint as checkpoints
+from . import record
+from .checkpoint import Checkpoint
+from .errors import ConfigurationError
+
+
+def latest(folder: Path, configuration: dict[str, Any]) -> Checkpoint | None:
+    """The checkpoint to go on from; none where a run was killed before its first one.
+
+    Args:
+        folder: of the run.
+        configuration: of the run that is to go on.
+
+    Raises:
+        ConfigurationError: the folder holds another run, or lacks a part of this one.
+    """
+    path, lines = folder / checkpoints.FILE_NAME, folder / record.FILE_NAME
+    wanted = json.loads(json.dumps(configuration))
+    if path.exists():
+        kept = checkpoints.load(path)
+        _check_same(path, kept.configuration, wanted)
+        if not lines.exists() or not record.first_line(lines):
+            raise ConfigurationError([
+                f"{path} has no {lines.name} beside it that tells what was run; remove "
+                f"{path.name} to start this run anew"
+            ])  # fmt: skip
+        _require_evaluations(lines, kept.round, wanted)
+        return kept
+    if lines.exists():
+        _check_same(lines, record.first_line(lines), wanted)
+        if done := max(record.evaluated(lines), default=0):
+            raise ConfigurationError([
+                f"{lines} goes up to round {done}, but {path.name} beside it is missing; put "
+                f"it back, or remove {lines.parent} to train this run again"
+            ])  # fmt: skip
+    return None
+
+
+def _check_same(path: Path, kept: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Refuse to go on with, or to write over, what another configuration left."""
+    changed = checkpoints.differences({k: kept[k] for k in wanted if k in kept}, wanted)
+    if changed and kept:
+        raise ConfigurationError(
+            [
+                f"{path} belongs to another configuration: {'; '.join(changed[:5])}; "
+                "resume with the same configuration, or choose another folder"
+            ]
+        )
+
+
+def _require_evaluations(lines: Path, done: int, wanted: dict[str, Any]) -> None:
+    """All that were due before the checkpoint are in the record, to be shown in the end."""
+    due = {*range(0, done + 1, wanted["evaluate_every"])}
+    due |= {done} if done == wanted["rounds"] else set()
+    if missing := sorted(due - {*record.evaluated(lines)}):
+        raise ConfigurationError([
+            f"{lines} lacks the evaluation of round {missing[0]}, though the checkpoint "
+            f"beside it is of round {done}; put it back, or remove {lines.parent} to train "
+            "this run again"
+        ])  # fmt: skip
