@@ -74,8 +74,9 @@ def check_resumed(make_task, algorithm, folder, **options):
     for name, values in recorded(folder).items():
         expected = whole.record.rounds if name == "rounds" else whole.history[name]
         np.testing.assert_array_equal(values, expected)
-    kinds = [e["kind"] for e in resumed.record.events]
-    assert kinds == ["resume", "resume", "end"]
+    events = resumed.record.events
+    assert [e["kind"] for e in events if e["kind"] != "stop"] == ["resume", "resume", "end"]
+    assert {e["cause"] for e in events if e["kind"] == "stop"} == {"failed"}
     return resumed
 
 

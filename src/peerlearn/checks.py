@@ -18,6 +18,7 @@ from .tasks import BaseTask
 from .team import Team
 from .values import count_problems, is_whole, require_known
 
+LOOKED_AT = 10  # rounds of a schedule whose weights are checked beforehand
 SEEDS = 2**32  # generators are seeded with 32 bits of it
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 OF_COMPLETE = (graphs.weights.WEIGHTS["uniform"], graphs.weights.WEIGHTS["lazy_uniform"])
@@ -88,8 +89,8 @@ def rate_problems(algorithm: Algorithm, rounds: int, dtype: torch.dtype) -> list
         if not isinstance(rate, int | float | Schedule) or isinstance(rate, bool):
             continue
         try:
-            looked_at = sorted({0, min(1, rounds - 1), rounds - 1})
-            values = {round: at(rate, round, rounds) for round in looked_at}
+            looked_at = rate.telling(rounds) if isinstance(rate, Schedule) else {0}
+            values = {round: at(rate, round, rounds) for round in sorted(looked_at)}
         except ValueError as error:
             found.append(f"{algorithm.name}: {name}: {error}")
             continue
@@ -141,7 +142,11 @@ def team_problems(team: Team, task: BaseTask) -> list[str]:
 
 
 def graph_problems(
-    task: BaseTask, algorithm: Algorithm, graph: nx.Graph | GraphSchedule | None, weights: Any
+    task: BaseTask,
+    algorithm: Algorithm,
+    graph: nx.Graph | GraphSchedule | None,
+    weights: Any,
+    rounds: Any,
 ) -> list[str]:
     if graph is None:
         if algorithm.communicates:
@@ -164,11 +169,14 @@ def graph_problems(
         ]
     if not algorithm.communicates:
         return []
-    return graphs.problems(schedule) or _weight_problems(task, algorithm, schedule, weights)
+    looked_at = min(rounds, LOOKED_AT) if is_whole(rounds) else 1
+    return graphs.problems(schedule) or _weight_problems(
+        task, algorithm, schedule, weights, looked_at
+    )
 
 
 def _weight_problems(
-    task: BaseTask, algorithm: Algorithm, schedule: GraphSchedule, weights: Any
+    task: BaseTask, algorithm: Algorithm, schedule: GraphSchedule, weights: Any, rounds: int
 ) -> list[str]:
     """The weights of a static graph, or of the first rounds of a schedule.
 
@@ -181,7 +189,7 @@ def _weight_problems(
         if isinstance(schedule, graphs.static):
             found = _static_problems(rule, schedule.graph, needs)
         else:
-            found = _changing_problems(rule, schedule, needs)
+            found = _changing_problems(rule, schedule, needs, rounds)
     except ValueError as error:
         return [str(error)]
     return [f"{algorithm.name}: {sentence}" for sentence in found]
@@ -197,7 +205,9 @@ def _static_problems(rule: graphs.Rule, graph: nx.Graph, needs: Needs) -> list[s
     return found or (graphs.weights.disagreement(mixing) if own else [])
 
 
-def _changing_problems(rule: graphs.Rule, schedule: GraphSchedule, needs: Needs) -> list[str]:
+def _changing_problems(
+    rule: graphs.Rule, schedule: GraphSchedule, needs: Needs, rounds: int
+) -> list[str]:
     """A single round's graph may fall apart, so Assumption 2 (c) is not asked for."""
     if rule in OF_COMPLETE and not schedule.any_graph:
         return ["uniform weights need a complete graph in every round; use metropolis weights"]
@@ -205,7 +215,7 @@ def _changing_problems(rule: graphs.Rule, schedule: GraphSchedule, needs: Needs)
         return ["got a matrix of weights and a graph that changes, expected a rule; use metropolis"]
     if not needs & OF_WEIGHTS or not schedule.known:
         return []
-    for round in range(min(schedule.window, 10)):
+    for round in range(rounds):
         graph = schedule.at(round)
         found = graphs.weights.problems(rule(graph), graph, needs, apart=True)
         if found:

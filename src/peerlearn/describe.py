@@ -36,20 +36,31 @@ def describe_graph(
     graph = schedule.graph
     found = {
         "agents": len(graph),
-        "name": graph.graph.get("name", ""),
+        "name": str(graph.graph.get("name", "")),
         "edges": edges_of(graph),
         "fiedler_value": round(spectrum.fiedler_value(graph), 9),
         "schedule": None,
     }
-    positions = nx.get_node_attributes(graph, "position")
-    if positions:
-        found["positions"] = [[float(x) for x in positions[i]] for i in range(len(graph))]
+    positions = _positions(graph)
+    if positions is not None:
+        found["positions"] = positions
     return found | (_spectrum(rule(graph)) if rule is not None and len(graph) > 1 else {})
+
+
+def _positions(graph: nx.Graph) -> list[list[float]] | None:
+    """Where the agents are in the plane, if the nodes' attributes say it of all of them."""
+    told = nx.get_node_attributes(graph, "position")
+    try:
+        places = np.array([told[agent] for agent in range(len(graph))], float)
+    except (KeyError, TypeError, ValueError):
+        return None
+    plane = places.shape == (len(graph), 2) and bool(np.isfinite(places).all())
+    return places.tolist() if plane else None
 
 
 def _spectrum(mixing: Any) -> dict[str, float]:
     """Of symmetric weights; others have no real eigenvalues to speak of."""
-    if spectrum.asymmetry(mixing) > spectrum.SYMMETRY:
+    if spectrum.asymmetry(mixing) > spectrum.TOLERANCE:
         return {}
     values = spectrum.extremes(mixing)
     found = {
@@ -126,7 +137,7 @@ def describe_schedule(schedule: GraphSchedule) -> dict[str, Any]:
         graph = schedule.at(0)
     return {
         "agents": schedule.agents,
-        "name": "" if graph is None else graph.graph.get("name", ""),
+        "name": "" if graph is None else str(graph.graph.get("name", "")),
         "schedule": _call(schedule, skip=("graph", "agents")),
         "edges": [] if graph is None else edges_of(graph),
     }

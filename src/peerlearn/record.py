@@ -18,8 +18,8 @@
 ``{"kind": "resume", "round": k, ...}``
     the run was taken up again after k rounds.
 ``{"kind": "stop", "round": k, "cause": "...", "reason": "..."}``
-    it ended early. The cause is one word, "diverged", "interrupted", "callback" or "lost" (the
-    store of a team is out of reach; where a process is lost, nothing is written); the reason is a
+    it ended early. The cause is one word: "diverged", "interrupted", "callback", "lost" (a process
+    of the team; if the first one survives), or "failed" (any other error); the reason is a
     sentence.
 ``{"kind": "end", "round": k}``
     all planned rounds are done.

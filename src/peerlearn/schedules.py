@@ -6,7 +6,6 @@ Wherever a method takes a rate, a float or one of these is accepted. In an exper
 
 from __future__ import annotations
 
-import itertools
 import math
 from abc import ABC, abstractmethod
 from dataclasses import Field, dataclass, fields, is_dataclass
@@ -33,6 +32,10 @@ class Schedule(ABC):
 
     @abstractmethod
     def __call__(self, round: int, rounds: int) -> float: ...
+
+    def telling(self, rounds: int) -> set[int]:
+        """The rounds, of so many, in which a value that cannot be would show."""
+        return {0, min(1, rounds - 1), rounds - 1}
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,13 @@ class decaying(Schedule):
     mu: float = 0.001
 
     def __call__(self, round: int, rounds: int) -> float:
-        return _decay(self.start, self.mu, max(round + 1, rounds))[round]
+        steps = _decay(self.start, self.mu)
+        while len(steps) <= round:
+            steps.append(steps[-1] * (1 - self.mu * steps[-1]))
+        return steps[round]
+
+    def telling(self, rounds: int) -> set[int]:
+        return {0, min(1, rounds - 1)}  # what does not fall below zero then never does
 
 
 @dataclass(frozen=True)
@@ -147,6 +156,6 @@ def _progress(round: int, rounds: int) -> float:
 
 
 @lru_cache(maxsize=32)
-def _decay(start: float, mu: float, rounds: int) -> tuple[float, ...]:
-    steps = itertools.repeat(mu, rounds - 1)
-    return tuple(itertools.accumulate(steps, lambda a, m: a * (1 - m * a), initial=start))
+def _decay(start: float, mu: float) -> list[float]:
+    """The steps so far."""
+    return [start]

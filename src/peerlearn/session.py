@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from typing import Any
 
@@ -31,6 +31,8 @@ Evaluation = dict[str, Any]
 """What a callback sees: ``round``, ``measures`` (name -> (A,) array), ``team``, ``seconds``."""
 
 Callback = Callable[[Evaluation], Any]
+
+JUDGED = {"loss": "loss on the test set", "train_loss": "loss on the training data"}
 
 
 class Session:
@@ -71,7 +73,7 @@ class Session:
         """All rounds that are left, or those until the callback asks for the end."""
         finished, start_s = False, 0.0
         patient = self.team.size > 1
-        with stop_signals(patient) as stopped, self.archive.opened(), self._noting_divergence():
+        with stop_signals(patient) as stopped, self.archive.opened(), self._noting_why():
             if not self._resume():
                 begun = time.perf_counter()
                 self._start()
@@ -125,12 +127,18 @@ class Session:
         self._look_for_faults()
 
     @contextmanager
-    def _noting_divergence(self) -> Iterator[None]:
-        """Whoever found it, it stands in the record."""
+    def _noting_why(self) -> Iterator[None]:
+        """Whatever ends the run early, it stands in the record."""
         try:
             yield
-        except Diverged as error:
-            self.archive.write("stop", round=error.round, cause="diverged", reason=str(error))
+        except Exception as error:
+            causes = {Diverged: "diverged", Lost: "lost"}
+            cause = causes.get(type(error), "failed")
+            said = str(error) if cause != "failed" else f"{type(error).__name__}: {error}"
+            with suppress(OSError):  # it may be that the record itself cannot be written
+                self.archive.write(
+                    "stop", round=getattr(error, "round", self.done), cause=cause, reason=said
+                )
             raise
 
     @contextmanager
@@ -228,6 +236,13 @@ class Session:
                 what = "parameters" if name == "theta" else name
                 self._diverged(self.done, agents.nonzero()[:, 0].tolist(), what)
 
+    def _check_measured(self, measures: Mapping[str, np.ndarray]) -> None:
+        """Data that are not finite show where networks are judged, if they are never drawn."""
+        for name, where in JUDGED.items():
+            bad = np.flatnonzero(~np.isfinite(measures.get(name, 0.0)))
+            if len(bad):
+                self._diverged(self.done, bad.tolist(), where)
+
     def _tensors(self) -> dict[str, Tensor]:
         """The state, in an order that is the same in every process.
 
@@ -252,6 +267,7 @@ class Session:
             "seconds": self.team.tell(self.clock.read()),
         }
         self.archive.write("evaluation", **evaluation)
+        self._check_measured(evaluation["measures"])
         if self.setup.kept:  # before the checkpoint, after which it would not be made again
             self.archive.draw(self.done, self.learner.snapshot(self.state.theta))
         self._save()
@@ -327,7 +343,6 @@ class Session:
         self._check_state()
         self._save()
         reason = "the store in which the processes leave signs of life is out of reach"
-        self.archive.write("stop", round=self.done, cause="lost", reason=reason)
         raise self.team.common(Lost([], self.done, f"stopped after round {self.done}: {reason}"))
 
     def _end(self) -> None:

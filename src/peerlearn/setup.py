@@ -254,7 +254,7 @@ def prepare(
     problems = [*task.problems(), *number_problems(rounds, evaluate_every, checkpoint_every)]
     problems += seed_problems(seed) + timeout_problems(timeout_s)
     problems += name_problems(engine, dtype, device)
-    problems += graph_problems(task, algorithm, graph, weights)
+    problems += graph_problems(task, algorithm, graph, weights, rounds)
     problems += coordinator_problems(algorithm, engine)
     if not problems:
         problems += stream_problems(task, algorithm, rounds)
@@ -291,6 +291,11 @@ def _learner_problems(setup: Setup) -> list[str]:
             f"{name} needs a task whose losses can be minimised exactly, which "
             f"{setup.task.name!r} is not; use DiNNO, whose primal steps are approximate"
         )
+    if setup.algorithm.pools_data and setup.task.stream is None:
+        try:
+            setup.task.data_bytes()
+        except ValueError as error:
+            found.append(str(error))
     if setup.schedule and not setup.schedule.known and setup.learner.positions is None:
         found.append(
             f"proximity has no positions, because the task {setup.task.name!r} does not report "

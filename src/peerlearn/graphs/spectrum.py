@@ -15,7 +15,7 @@ from scipy.sparse.linalg import eigsh
 Matrix = Any  # (n, n): a numpy array, a scipy sparse matrix, or what numpy makes an array of
 
 DENSE_UP_TO = 1000  # agents; all eigenvalues of 1,000 agents take a fraction of a second
-SYMMETRY = 1e-9  # largest |W_ij - W_ji| of a matrix that counts as symmetric
+TOLERANCE = 1e-6  # what counts as equal: weights may be rounded to single precision
 
 
 def fiedler_value(graph: nx.Graph) -> float:
@@ -110,7 +110,7 @@ def _several(W: Matrix) -> sparse.csr_array:
 
 def _symmetric(W: Matrix) -> sparse.csr_array:
     matrix = square(W)
-    if asymmetry(matrix) > SYMMETRY:
+    if asymmetry(matrix) > TOLERANCE:
         raise ValueError(
             f"the matrix is not symmetric: an entry and its mirror image differ by "
             f"{asymmetry(matrix):.3g}; expected W = W^T, whose eigenvalues are real"

@@ -18,11 +18,11 @@ from scipy.sparse.csgraph import connected_components
 from ..algorithm import Needs
 from ..values import require_known
 from .checks import listed, undirected
-from .spectrum import Matrix, asymmetry, extremes, square
+from .spectrum import TOLERANCE, Matrix, asymmetry, extremes, square
 
 Rule = Callable[[nx.Graph], sparse.csr_array]
 
-TOLERANCE = 1e-9  # what counts as equal; sums of 1,000 weights round to about 1e-13
+GAP = 1e-9  # between eigenvalues that count as two; sums of 1,000 weights round to about 1e-13
 
 
 def metropolis(graph: nx.Graph) -> sparse.csr_array:
@@ -59,11 +59,14 @@ def uniform(graph: nx.Graph) -> sparse.csr_array:
 class lazy:
     """(I + W) / 2 for the W of another rule: half as fast, and no eigenvalue below zero."""
 
-    rule: Rule
+    rule: Rule  # a name or a matrix becomes one
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rule", as_rule(self.rule))
 
     def __call__(self, graph: nx.Graph) -> sparse.csr_array:
         itself = sparse.csr_array(sparse.identity(len(graph), format="csr"))
-        return ((itself + as_rule(self.rule)(graph)) / 2).tocsr()
+        return ((itself + self.rule(graph)) / 2).tocsr()
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +100,14 @@ class given:
         return self.matrix.copy()
 
 
+def as_rule(weights: str | Rule | Matrix) -> Rule:
+    """A rule from the name of one, a rule, or a matrix (which becomes `given`)."""
+    if isinstance(weights, str):
+        require_known("weights", weights, WEIGHTS)
+        return WEIGHTS[weights]
+    return weights if callable(weights) else given(weights)
+
+
 WEIGHTS: dict[str, Rule] = {
     "metropolis": metropolis,
     "maximum_degree": maximum_degree,
@@ -105,14 +116,6 @@ WEIGHTS: dict[str, Rule] = {
     "lazy_maximum_degree": lazy(maximum_degree),
     "lazy_uniform": lazy(uniform),
 }
-
-
-def as_rule(weights: str | Rule | Matrix) -> Rule:
-    """A rule from the name of one, a rule, or a matrix (which becomes `given`)."""
-    if isinstance(weights, str):
-        require_known("weights", weights, WEIGHTS)
-        return WEIGHTS[weights]
-    return weights if callable(weights) else given(weights)
 
 
 def problems(W: Matrix, graph: nx.Graph, needs: Needs, apart: bool = False) -> list[str]:
@@ -149,7 +152,7 @@ def parts(W: Matrix) -> list[str]:
 
     The eigenvalue 1 of doubly stochastic weights is simple exactly where they leave one part.
     """
-    uses = sparse.csr_array(abs(square(W)) > TOLERANCE)
+    uses = sparse.csr_array(abs(square(W)) > GAP)
     count, part = connected_components(uses, directed=True, connection="strong")
     if count == 1:
         return []
@@ -168,7 +171,7 @@ def disagreement(W: Matrix) -> list[str]:
     """
     n = square(W).shape[0]
     largest = float(abs(np.linalg.eigvals(square(W).toarray() - 1 / n)).max())
-    if largest < 1 - TOLERANCE:
+    if largest < 1 - GAP:
         return []
     return [
         "with these weights agents do not come nearer to each other: W - 1 1^T / n has an "
@@ -189,7 +192,8 @@ def _assumption_2(W: sparse.csr_array, graph: nx.Graph, apart: bool) -> list[str
 def _null_space(W: sparse.csr_array, values: np.ndarray) -> str:
     if _sums(W, "row"):
         return "equal agents do not stay equal, because rows do not sum to one; divide by the sums"
-    ones = int((abs(values - 1) < TOLERANCE).sum())
+    one = values[abs(values - 1).argmin()]  # but for the rounding of the weights
+    ones = int((abs(values - one) < GAP).sum())
     if ones == 1:
         return ""
     return (
@@ -199,10 +203,10 @@ def _null_space(W: sparse.csr_array, values: np.ndarray) -> str:
 
 
 def _order(values: np.ndarray) -> str:
-    if values[0] <= 1 + TOLERANCE and values[-1] > -1 + TOLERANCE:
+    if values[0] <= 1 + TOLERANCE and values[-1] > -1 + GAP:
         return ""
     return (
-        f"the eigenvalues reach from {values[-1]:.6g} to {values[0]:.6g}, expected more than -1 "
+        f"the eigenvalues reach from {values[-1]:.10g} to {values[0]:.10g}, expected more than -1 "
         "and at most 1; lazy weights, (I + W) / 2, raise what is too low"
     )
 
@@ -215,7 +219,7 @@ def _sums(W: sparse.csr_array, what: str) -> str:
         return ""
     return (
         f"the {what}s of the weights do not all sum to one: {what} {worst} sums to "
-        f"{sums[worst]:.6g}; metropolis weights do"
+        f"{sums[worst]:.10g}; metropolis weights do"
     )
 
 

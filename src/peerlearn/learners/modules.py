@@ -101,7 +101,8 @@ class Buffers:
 
     def rows(self) -> Tensor | None:
         """(A, Q) the floating point buffers; integer ones always stay local."""
-        floats = [b.flatten(1) for b in self.stacks.values() if b.is_floating_point()]
+        stacks = [b for b in self.stacks.values() if b.is_floating_point()]
+        floats = [b.reshape(len(b), -1) for b in stacks]
         return torch.cat(floats, dim=1) if floats else None
 
     def set_rows(self, rows: Tensor) -> None:

@@ -259,7 +259,8 @@ class SupervisedLearner(Learner):
         buffers = {n: b.clone() for n, b in module.named_buffers()}
         loop = LoopGradient(module, _checked(self._loss), self.layout)
         draws = False
-        for row in self._samples.unlike():
+        of_each_size = (int(group.rows[0]) for group in self._draw(None, advance=False))
+        for row in sorted({*self._samples.unlike(), *of_each_size}):
             index = self._draw([row], advance=False)[0].index[0]
             first = self._whose("the first minibatch", row)
             with preserved(self._device), explained(first):
@@ -267,7 +268,14 @@ class SupervisedLearner(Learner):
                 before = _generator_state(self._device)
                 loop.one(self._initial[row], *batch, self._initial.new_empty(self.layout.width))
                 draws |= before != _generator_state(self._device)
-        return draws, any(not torch.equal(b, buffers[n]) for n, b in module.named_buffers())
+        after = dict(module.named_buffers())
+        if set(after) != set(buffers):
+            name = sorted(set(after) ^ set(buffers))[0]
+            raise ValueError(
+                f"the model's buffer {name!r} appears or vanishes when the model is called, so "
+                "agents cannot have their own; register it with a value, and keep it"
+            )
+        return draws, any(not torch.equal(b, buffers[n]) for n, b in after.items())
 
     @property
     def way(self) -> str | None:

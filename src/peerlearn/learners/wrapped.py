@@ -98,6 +98,8 @@ class Regularized(Wrapped):
 
     def minimize(self, linear: Tensor, centre: Tensor, weight: Tensor) -> Tensor:
         """With decay d: d/2 |x|^2 + w |x - c|^2 is (w + d/2) |x - w c / (w + d/2)|^2 + constant."""
+        if not self._weight_decay:
+            return self.inner.minimize(linear, centre, weight)
         total = weight + self._weight_decay / 2
         return self.inner.minimize(linear, centre * weight / total, total)
 

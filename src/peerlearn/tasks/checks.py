@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import random
 import typing
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -50,7 +53,27 @@ def function_problems(task: Task) -> list[str]:
         f"the measure {name!r} has the name of what is measured of every run; choose another one"
         for name in task.measures
         if name in RESERVED or str(name).startswith("train_")
-    ] + [f"{n} is {f!r}, expected a function" for n, f in given.items() if not callable(f)]
+    ] + [
+        *(f"{n} is {f!r}, expected a function" for n, f in given.items() if not callable(f)),
+        *_generator_problems(task.transform),
+    ]
+
+
+def _generator_problems(transform: Any) -> list[str]:
+    """A generator of one's own is not kept for resuming, and not an agent's own."""
+    held = [*getattr(transform, "__dict__", {}).values(), *getattr(transform, "args", ())]
+    for cell in getattr(transform, "__closure__", None) or ():
+        with suppress(ValueError):  # an empty one
+            held.append(cell.cell_contents)
+    held += [*(getattr(transform, "keywords", None) or {}).values()]
+    kinds = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+    if not any(isinstance(value, kinds) for value in held):
+        return []
+    return [
+        "the transform has a random generator of its own, which is not kept when a run is resumed; "
+        "let it draw from the global ones (torch.rand, numpy.random, random), which are each "
+        "agent's own while it is called"
+    ]
 
 
 def kind_problems(task: Task) -> list[str]:
@@ -187,7 +210,7 @@ def model_problems(task: Task) -> list[str]:
     found = _unlike(models)
     if not any(p.requires_grad for p in models[0].parameters()):
         found.append("the model has no trainable parameter; set requires_grad on some")
-    return found + _rate_problems(task, [n for n, _ in models[0].named_parameters()])
+    return found + _rate_problems(task, models[0])
 
 
 def _copy_problem(model: nn.Module) -> str:
@@ -244,11 +267,25 @@ def _unequal_frozen(model: nn.Module, first: nn.Module) -> str | None:
     return next((n for n, p in frozen if not torch.equal(p, values[n])), None)
 
 
-def _rate_problems(task: Task, names: list[str]) -> list[str]:
+def _rate_problems(task: Task, model: nn.Module) -> list[str]:
+    trained = [n for n, p in model.named_parameters() if p.requires_grad]
+    every = dict(model.named_parameters(remove_duplicate=False))
+    first = {id(p): n for n, p in model.named_parameters()}
+
+    def under(prefix: str, names: Iterable[str]) -> list[str]:
+        return [n for n in names if n == prefix or n.startswith(prefix + ".")]
+
     found = []
     for prefix, rate in task.rates.items():
-        if not any(n == prefix or n.startswith(prefix + ".") for n in names):
-            found.append(f"rates names {prefix!r}, but the parameters are: {', '.join(names)}")
+        if not under(prefix, trained):
+            same = {first[id(every[n])] for n in under(prefix, every)} & {*trained}
+            if same:
+                why = f"which is tied to {', '.join(sorted(same))}; give that a rate"
+            elif under(prefix, every):
+                why = "which is frozen; set requires_grad, or leave it out"
+            else:
+                why = f"but the trained parameters are: {', '.join(trained)}"
+            found.append(f"rates names {prefix!r}, {why}")
         if not is_number(rate, 0):
             found.append(f"the rate of {prefix!r} is {rate!r}, expected a number, zero or more")
     return found

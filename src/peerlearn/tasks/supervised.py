@@ -35,7 +35,9 @@ class Task(BaseTask):
     Args:
         model: a module (its parameters, possibly pretrained, are where every agent starts; frozen
             ones stay as they are and are not sent), a function that makes one (called under the
-            run's seed), or one module per agent, identical but for the values of parameters.
+            run's seed), or one module per agent, identical but for the values of parameters. It is
+            trained in training mode, but for the layers of a module in training mode that are in
+            evaluation mode themselves. What it remembers must be in parameters and buffers.
         loss: (outputs, targets) -> the mean loss of a batch.
         data: one dataset per agent: a torch map-style dataset of (input, target) pairs, or the
             tensors (inputs, targets). Sizes may differ. A `peerlearn.data.Deferred` dataset is
@@ -51,7 +53,8 @@ class Task(BaseTask):
         batch_size: for all, or one per agent; None takes all of an agent's data every time. A
             batch larger than an agent's data is all of them. Of a stream, the sampling rates.
         transform: (inputs, targets) -> the same, applied to each training batch under the agent's
-            own random numbers.
+            own random numbers: those of the global generators of torch, NumPy and Python. It must
+            keep nothing from one batch to the next, which a resumed run would not know.
         buffers: floating point buffers (batch norm) are kept "local", or "mixed" after each round
             over the same links as the networks (over a coordinator: whenever networks are
             averaged), and counted as bytes. Integer ones stay local.
@@ -165,7 +168,18 @@ class Task(BaseTask):
         dtype: torch.dtype,
         agents: Sequence[int] | None = None,
     ) -> SupervisedLearner:
-        return SupervisedLearner(self, seed, device, dtype, agents)
+        return SupervisedLearner(self._moved(device, dtype), seed, device, dtype, agents)
+
+    def _moved(self, device: torch.device, dtype: torch.dtype) -> Task:
+        """The same task; losses and measures that are modules follow the networks."""
+        functions = {"loss": self.loss, **self.measures}
+        if not any(isinstance(f, nn.Module) for f in functions.values()):
+            return self
+        moved = {
+            name: copy.deepcopy(f).to(device, dtype) if isinstance(f, nn.Module) else f
+            for name, f in functions.items()
+        }
+        return replace(self, loss=moved.pop("loss"), measures=moved)
 
     def pooled(self, in_turn: bool = False) -> Task:
         """One agent with all data.
@@ -314,5 +328,20 @@ def _bytes(data: Data) -> int:
     if tensors is not None:
         return sum(t.numel() * t.element_size() for t in tensors)
     with preserved(torch.device("cpu")):  # an item may draw random numbers
-        parts = [torch.as_tensor(part) for part in data[0]]
-    return length(data) * sum(p.numel() * p.element_size() for p in parts)
+        return length(data) * _item_bytes(data[0])
+
+
+def _item_bytes(item: Any) -> int:
+    """The size of the tensors and numbers in an item, however they are nested."""
+    if isinstance(item, Mapping):
+        return sum(map(_item_bytes, item.values()))
+    if isinstance(item, list | tuple):
+        return sum(map(_item_bytes, item))
+    try:
+        tensor = torch.as_tensor(item)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"a sample holds a {type(item).__name__}, whose size in bytes is not known; give the "
+            "task the size of a raw sample, sample_bytes"
+        ) from error
+    return tensor.numel() * tensor.element_size()
