@@ -134,6 +134,14 @@ def chase():
     )
 
 
+def in_any_order(module):
+    """Measures whose order is another one in every process."""
+    weight = next(module.parameters()).detach()
+    found = {"total": float(weight.sum()), "largest": float(weight.max()), "one": 1.0}
+    names = sorted(found)
+    return {name: found[name] for name in names[RANK % 3 :] + names[: RANK % 3]}
+
+
 uneven = partial(classification, SIZES, network, batch_size=[1, 2, 3, 2, 1])
 noisy = partial(classification, SIZES, with_everything, buffers="mixed")
 of_all = partial(classification, SIZES, gradients="vmap")
@@ -157,6 +165,7 @@ exact = {
     "one peer": Case(pl.DSGT(), graph=lambda: pl.graphs.one_peer_exponential(5)),
     "complete": Case(pl.DiNNO(), graph=lambda: pl.graphs.complete(5)),
     "deferred": Case(pl.DSGD(), deferred),
+    "measures": Case(pl.DSGD(), partial(classification, SIZES, network, evaluate=in_any_order)),
 }
 rounded = {
     "DiNNO, vmap": Case(pl.DiNNO(), of_all),
@@ -190,7 +199,7 @@ def spoiled():
     """One sample of agent 3, met in some later round, has no finite loss."""
     data = [samples(n, seed=a) for a, n in enumerate(SIZES)]
     data[3][0][1] = float("inf")
-    return classification(data=data, batch_size=1)
+    return classification(data=data, batch_size=1, training_sample=1)
 
 
 DIVERGE = {
@@ -217,7 +226,7 @@ def declared(more):
     return classification(data=data)
 
 
-LATE = "twentieth graph"  # which is found only after training has begun
+LATE = ("twentieth graph", "other measures")  # which are found only after training has begun
 
 
 def refused(last: bool) -> dict[str, tuple[Case, dict[str, Any]]]:
@@ -236,10 +245,14 @@ def refused(last: bool) -> dict[str, tuple[Case, dict[str, Any]]]:
     def later(first: int, other: nx.Graph = other) -> pl.graphs.GraphSchedule:
         return pl.graphs.function(lambda round: other if round >= first else cycle, agents=5)
 
+    def measured(module: nn.Module) -> dict[str, float]:
+        return {"height": 1.0} | ({"width": 2.0} if last else {})
+
     return {
         "weights": (Case(pl.DSGD()), {"weights": own_weights}),
         "fifth graph": (Case(pl.DSGD(), graph=partial(later, 4)), {}),
-        LATE: (Case(pl.DSGD(), graph=partial(later, 20, apart)), {"rounds": 40}),
+        LATE[0]: (Case(pl.DSGD(), graph=partial(later, 20, apart)), {"rounds": 40}),
+        LATE[1]: (Case(pl.DSGD(), partial(classification, SIZES, evaluate=measured)), {}),
         "seed": (Case(pl.DSGD()), {"seed": int(last)}),
         "edges": (Case(pl.DSGD(), graph=lambda: other), {}),
         "width": (Case(pl.DSGD(), partial(wide, 3 + last)), {}),

@@ -286,12 +286,26 @@ class Session:
             **learner.suffered(),
             "gradient_evaluations": learner.gradient_evaluations(),
         }
-        columns = torch.stack([v.cpu().double() for v in own.values()], dim=1)
-        measured = dict(zip(own, self.team.share(columns, self._total).T, strict=True))
+        names = self._common_names(own)
+        columns = torch.stack([own[name].cpu().double() for name in names], dim=1)
+        measured = dict(zip(names, self.team.share(columns, self._total).T, strict=True))
         gradients = int(measured["gradient_evaluations"][0])
         self.setup.count_raw_data(self.engine.traffic, gradients, self.done)
         found = {**measured, **self._consensus(), **self.engine.traffic.agents()}
         return {name: np.asarray(values, float) for name, values in found.items()}
+
+    def _common_names(self, own: Mapping[str, Tensor]) -> list[str]:
+        """The measures in the order of the first process; all measure the same."""
+        names = self.team.tell(list(own))
+        odd = torch.full_like(self._faults, set(names) != set(own))
+        others = self.team.share(odd, self._total).nonzero()[:, 0].tolist()
+        if others:
+            raise self.team.common(ConfigurationError([
+                f"the process that hosts agent {others[0]} measures other things than the first "
+                f"process, which measures {', '.join(names)}; let evaluate and measures give the "
+                "same names in all processes"
+            ]))  # fmt: skip
+        return names
 
     def _consensus(self) -> dict[str, Any]:
         """How far the networks are from their mean, which only the first process can tell."""

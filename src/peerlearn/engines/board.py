@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -15,6 +16,7 @@ from torch.distributed import Store
 from .watch import SILENT_S, Watch
 
 POLL_S = 0.02
+LONG_S = 60.0  # of waiting for a process that lives, before a warning
 
 T = TypeVar("T")
 Answers: TypeAlias = "SimpleQueue[tuple[Any, RuntimeError | None]]"
@@ -96,12 +98,20 @@ class Board:
                 store cannot be reached.
         """
         key, asked = self._key(subject, rank), time.monotonic()
+        warned = False
         while True:
             missing = self.missing([rank], asked, silence_s)  # first: it posts before it leaves
             if self._ask(lambda: self._store.check([key]), self.silence_s):
                 return json.loads(self._ask(lambda: self._store.get(key), self.silence_s))
             if missing:
                 raise RuntimeError(f"process {rank} is missing")
+            if not warned and time.monotonic() - asked > LONG_S:
+                warned = True
+                warnings.warn(
+                    f"process {self._rank} still waits for process {rank}, which lives, but has "
+                    "not come to this run: it loads its data, or does something else",
+                    stacklevel=2,
+                )
             time.sleep(POLL_S)
 
     def missing(self, ranks: Sequence[int], since: float, silence_s: float) -> list[int]:

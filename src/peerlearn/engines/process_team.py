@@ -226,11 +226,15 @@ class ProcessTeam(Group):
         except BaseException as error:
             if error is self._shared:
                 raise  # the others know
-            reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+            interrupted = isinstance(error, KeyboardInterrupt)
+            said = next(iter(str(error).splitlines()), "")
+            reason = "it was interrupted" if interrupted else f"{type(error).__name__}: {said}"
             told = {"diverged": error.parts} if isinstance(error, Diverged) else {}
             self._watch.say("failed", round=self.round, reason=reason, **told)
             self.hang_up(reason)
             raise
+        finally:
+            self.round = 0
 
 
 def _ended(told: dict[str, Any]) -> BaseException | None:
