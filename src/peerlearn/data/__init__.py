@@ -1,7 +1,7 @@
 """Where data comes from (sources, streams) and which agent owns what (partitions)."""
 
-from ..learners.samples import Deferred
 from . import drift, streams
+from .datasets import Deferred
 from .graphical import graphical_models
 from .partitions import PARTITIONS, partition
 from .sources import NORMALIZATION, SOURCES, Images, MissingData, load

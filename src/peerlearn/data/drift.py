@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..learners.randomness import CONCEPT, DRIFT, generator
+from ..randomness import CONCEPT, DRIFT, generator
 from ..values import is_number, is_whole, require_count, require_known, require_options
 
 BLOCK = 1024  # rounds whose drifts are drawn together

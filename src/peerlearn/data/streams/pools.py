@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from ...learners.randomness import DEAL, generator
-from ...learners.samples import Data, as_tensors, length
+from ...randomness import DEAL, generator
+from ..datasets import Data, as_tensors, length
 from ..drift import Change, Drift
 from .base import NEVER, Batch, Numbers, Stream, require_kind
 
