@@ -2,9 +2,10 @@
 
 from . import drift, streams
 from .datasets import Deferred
+from .files import MissingData
 from .graphical import graphical_models
 from .partitions import PARTITIONS, partition
-from .sources import NORMALIZATION, SOURCES, Images, MissingData, load
+from .sources import NORMALIZATION, SOURCES, Images, load
 from .streams import Stream
 
 __all__ = [

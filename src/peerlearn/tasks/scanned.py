@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 from torch import Tensor
 
-from ..data.sources import local
+from ..data.files import local
 from ..mapping import (
     Ground,
     Lidar,
