@@ -17,16 +17,8 @@ import pooch
 import pytest
 import torch
 
-from peerlearn.data import (
-    NORMALIZATION,
-    SOURCES,
-    MissingData,
-    binary_batches,
-    files,
-    idx,
-    load,
-    sources,
-)
+import peerlearn as pl
+from peerlearn.data import SOURCES, MissingData, Source, binary_batches, files, idx, load, sources
 from peerlearn.data.binary_batches import BinaryBatches
 from peerlearn.data.idx import IdxFiles
 
@@ -45,7 +37,7 @@ def nothing_from_outside(monkeypatch):
     monkeypatch.delenv(files.VARIABLE, raising=False)
     monkeypatch.setattr(pooch, "retrieve", unreachable)
     for source in SOURCES.values():
-        source.cache_clear()
+        source.load.cache_clear()
 
 
 def pack(array: np.ndarray) -> bytes:
@@ -153,16 +145,29 @@ def test_digits_is_split_alike_under_one_seed_and_otherwise_under_another():
 
 
 def test_normalization_of_digits_is_that_of_its_training_pixels():
-    (mean,), (deviation,) = NORMALIZATION["digits"]
     pixels = load("digits").train_inputs
-    assert float(pixels.mean()) == pytest.approx(mean, abs=5e-5)
-    assert float(pixels.std()) == pytest.approx(deviation, abs=5e-5)
+    assert SOURCES["digits"].mean == pytest.approx((float(pixels.mean()),), abs=5e-5)
+    assert SOURCES["digits"].deviation == pytest.approx((float(pixels.std()),), abs=5e-5)
+    normal = SOURCES["digits"].normalized(pixels)
+    assert (float(normal.mean()), float(normal.std())) == pytest.approx((0, 1), abs=2e-4)
 
 
 def test_every_source_has_its_normalization():
-    assert list(NORMALIZATION) == list(SOURCES)
-    for name, (mean, deviation) in NORMALIZATION.items():
-        assert len(mean) == len(deviation) == (3 if name.startswith("cifar") else 1)
+    for name, source in SOURCES.items():
+        channels = 3 if name.startswith("cifar") else 1
+        assert len(source.mean) == len(source.deviation) == channels
+
+
+def test_a_dataset_is_known_by_being_listed(monkeypatch):
+    inputs, targets = torch.full((6, 2, 8, 8), 0.5), torch.arange(6) % 3
+    mine = Source(lambda: sources.Images(inputs, targets, inputs, targets, 3), (0.5, 0), (1, 2))
+    monkeypatch.setitem(SOURCES, "mine", mine)
+    held = pl.tasks.images("mine", agents=2)
+    stream = pl.tasks.image_stream("mine", agents=2, pool="train")
+    for task, test in ((held, held.test), (stream, stream.data.test(seed=0, round=0))):
+        assert task.describe()["model"] == "dinno_cnn"
+        assert test[0][0, :, 0, 0].tolist() == [0, 0.25]
+        assert task.models(0)[0](inputs).shape == (6, 3)
 
 
 def test_a_dataset_is_read_once():
@@ -389,7 +394,7 @@ def test_the_official_files_have_their_published_pixels(monkeypatch, name, train
         pytest.skip(f"{name} is not in the folder named by {files.VARIABLE}")
     assert (len(images.train_inputs), len(images.test_inputs)) == (train, test)
     assert torch.equal(images.test_targets.unique(), torch.arange(images.classes))
-    mean, deviation = NORMALIZATION[name]
+    source = SOURCES[name]
     pixels = images.train_inputs.transpose(0, 1).flatten(1)  # (C, n H W)
-    assert pixels.mean(dim=1).tolist() == pytest.approx(mean, abs=2e-4)
-    assert pixels.std(dim=1).tolist() == pytest.approx(deviation, abs=2e-4)
+    assert pixels.mean(dim=1).tolist() == pytest.approx(source.mean, abs=2e-4)
+    assert pixels.std(dim=1).tolist() == pytest.approx(source.deviation, abs=2e-4)

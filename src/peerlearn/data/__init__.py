@@ -5,16 +5,16 @@ from .datasets import Deferred
 from .files import MissingData
 from .graphical import graphical_models
 from .partitions import PARTITIONS, partition
-from .sources import NORMALIZATION, SOURCES, Images, load
+from .sources import SOURCES, Images, Source, load
 from .streams import Stream
 
 __all__ = [
-    "NORMALIZATION",
     "PARTITIONS",
     "SOURCES",
     "Deferred",
     "Images",
     "MissingData",
+    "Source",
     "Stream",
     "drift",
     "graphical_models",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from .files import Bytes, Published
 class Images(NamedTuple):
     """A training set and a test set of C x H x W images, pixels in [0, 1].
 
-    A source returns the same tensors every time it is called: copy them before changing them.
+    A dataset is the same tensors every time it is loaded: copy them before changing them.
     """
 
     train_inputs: Tensor  # (n, C, H, W) float32
@@ -28,15 +29,25 @@ class Images(NamedTuple):
     classes: int
 
 
-# Mean and standard deviation of each channel over the training pixels. Sources leave pixels in
-# [0, 1]; whoever trains on them may normalise with these.
-NORMALIZATION: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
-    "digits": ((0.3054,), (0.3761,)),
-    "mnist": ((0.1307,), (0.3081,)),
-    "fashion_mnist": ((0.2860,), (0.3530,)),
-    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
-    "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
-}
+@dataclass(frozen=True)
+class Source:
+    """A dataset of images, and what suits it.
+
+    Args:
+        load: reads it, or returns what it read before.
+        mean, deviation: of each channel, over the pixels that are trained on.
+        model: one of `peerlearn.tasks.models.MODELS`.
+    """
+
+    load: Callable[[], Images]
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    model: str = "dinno_cnn"
+
+    def normalized(self, inputs: Tensor) -> Tensor:
+        """Pixels less their mean, over their deviation."""
+        mean, deviation = (torch.tensor(v).view(-1, 1, 1) for v in (self.mean, self.deviation))
+        return (inputs - mean) / deviation
 
 
 @cache
@@ -81,12 +92,16 @@ def cifar100() -> Images:
     return _images(binary_batches.CIFAR100)
 
 
-SOURCES: dict[str, Callable[[], Images]] = {
-    "digits": digits,
-    "mnist": mnist,
-    "fashion_mnist": fashion_mnist,
-    "cifar10": cifar10,
-    "cifar100": cifar100,
+SOURCES: dict[str, Source] = {
+    "digits": Source(digits, (0.3054,), (0.3761,), "mlp"),
+    "mnist": Source(mnist, (0.1307,), (0.3081,)),
+    "fashion_mnist": Source(fashion_mnist, (0.2860,), (0.3530,)),
+    "cifar10": Source(
+        cifar10, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), model="vgg_small"
+    ),
+    "cifar100": Source(
+        cifar100, (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762), model="vgg_small"
+    ),
 }
 
 
@@ -98,7 +113,7 @@ def load(name: str) -> Images:
         ValueError: there is no such dataset, or its files are damaged.
     """
     require_known("dataset", name, SOURCES)
-    return SOURCES[name]()
+    return SOURCES[name].load()
 
 
 def _images(files: Published) -> Images:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import nll_loss
 
@@ -35,7 +34,7 @@ def images(
     """A classification task from one of the built-in image sources.
 
     Args:
-        source: "digits", "mnist", "fashion_mnist", "cifar10" or "cifar100".
+        source: the name of one, such as "mnist"; `peerlearn.data.SOURCES` lists them.
         agents: how many agents share the training images.
         partition, partition_options, seed: who owns which images; see `peerlearn.data.partition`.
         model: a module, a function that makes one, or "mlp", "dinno_cnn", "vgg_small" or
@@ -45,13 +44,14 @@ def images(
     found = sources.load(source)
     settings = dict(partition_options or {})
     parts = sources.partition(partition, found.train_targets, agents, seed, **settings)
-    inputs = normalized(source, found.train_inputs)
+    suited = sources.SOURCES[source]
+    inputs = suited.normalized(found.train_inputs)
     network, described = network_for(source, model, found)
     return Task(
         model=network,
         loss=nll_loss,
         data=[(inputs[p], found.train_targets[p]) for p in parts],
-        test=(normalized(source, found.test_inputs), found.test_targets),
+        test=(suited.normalized(found.test_inputs), found.test_targets),
         name=source,
         sample_bytes=raw_bytes(inputs),
         details={
@@ -64,12 +64,6 @@ def images(
     )
 
 
-def normalized(source: str, inputs: Tensor) -> Tensor:
-    """Pixels less their mean over the source's training images, over their deviation."""
-    mean, deviation = (torch.tensor(v).view(-1, 1, 1) for v in sources.NORMALIZATION[source])
-    return (inputs - mean) / deviation
-
-
 def raw_bytes(inputs: Tensor) -> int:
     """The size of a raw sample: one byte for each value, and one for the label."""
     return inputs[0].numel() + 1
@@ -79,14 +73,8 @@ def network_for(source: str, model: str | Model | None, found: sources.Images) -
     """The network, by default one that suits the source, and what the record calls it."""
     if model is not None and not isinstance(model, str):
         return model, "custom"
-    name = model or _default(source)
+    name = model or sources.SOURCES[source].model
     return _model(name, tuple(found.train_inputs.shape[1:]), found.classes), name
-
-
-def _default(source: str) -> str:
-    return {"digits": "mlp", "cifar10": "vgg_small", "cifar100": "vgg_small"}.get(
-        source, "dinno_cnn"
-    )
 
 
 def _model(name: str, shape: tuple[int, ...], classes: int) -> Callable[[], nn.Module]:
@@ -122,3 +110,6 @@ def cifar10(agents: int = 5, partition: str = "iid", **options: Any) -> Task:
 def cifar100(agents: int = 5, partition: str = "iid", **options: Any) -> Task:
     """CIFAR-100's 60,000 colour images in 100 classes, 32x32 pixels; options as `images`."""
     return images("cifar100", agents, partition, **{"batch_size": 128, **options})
+
+
+IMAGES = (digits, mnist, fashion_mnist, cifar10, cifar100)
