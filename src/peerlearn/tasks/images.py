@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import nll_loss
 
 from .. import data as sources
-from ..errors import unknown
-from .models import MODELS, dinno_cnn, mcmahan_cnn, mlp, vgg_small
+from ..values import require_known
+from .models import MODELS
 from .supervised import Task
 
 Model = nn.Module | Callable[[], nn.Module]
@@ -37,8 +37,8 @@ def images(
         source: the name of one, such as "mnist"; `peerlearn.data.SOURCES` lists them.
         agents: how many agents share the training images.
         partition, partition_options, seed: who owns which images; see `peerlearn.data.partition`.
-        model: a module, a function that makes one, or "mlp", "dinno_cnn", "vgg_small" or
-            "mcmahan_cnn"; by default a network that suits the source.
+        model: a module, a function that makes one, or a name, such as "mlp", of
+            `peerlearn.tasks.models.MODELS`; by default the network that suits the source.
         options: further arguments of `peerlearn.Task`.
     """
     found = sources.load(source)
@@ -74,17 +74,9 @@ def network_for(source: str, model: str | Model | None, found: sources.Images) -
     if model is not None and not isinstance(model, str):
         return model, "custom"
     name = model or sources.SOURCES[source].model
-    return _model(name, tuple(found.train_inputs.shape[1:]), found.classes), name
-
-
-def _model(name: str, shape: tuple[int, ...], classes: int) -> Callable[[], nn.Module]:
-    channels, size, _ = shape
-    if name == "mlp":
-        return partial(mlp, channels * size * size, (64,) if size < 20 else (64, 64), classes)
-    convolutional = {"dinno_cnn": dinno_cnn, "vgg_small": vgg_small, "mcmahan_cnn": mcmahan_cnn}
-    if name not in convolutional:
-        raise unknown("model", name, MODELS)
-    return partial(convolutional[name], channels, size, classes)
+    require_known("model", name, MODELS)
+    channels, size = found.train_inputs.shape[1:3]
+    return partial(MODELS[name], channels, size, found.classes), name
 
 
 def digits(agents: int = 10, partition: str = "by_class", **options: Any) -> Task:
