@@ -75,7 +75,7 @@ BAD = {
         TINY.replace(
             TASK, DIGITS + "partition = 'dirichlet'\npartition_options = {alpha = -1.0}\n"
         ),
-        r"task.partition_options.alpha: alpha is -1.0, expected a positive number",
+        r"task.partition_options.alpha: alpha is -1.0, expected a positive finite number",
     ),
     "sizes that are no list": (
         TINY.replace(TASK, DIGITS + "partition = 'by_size'\npartition_options = {sizes = 3}\n"),

@@ -17,7 +17,7 @@ NEVER = {
     "environments": {"algorithms", "data", "engines", "learners", "tasks"},
     "graphs": {"algorithms", "data", "engines", "learners", "tasks"},
     "learners": {"algorithms", "engines"},
-    "mapping": {"algorithms", "data", "engines", "learners", "tasks"},
+    "mapping": {"algorithms", "data", "engines", "graphs", "learners", "tasks"},
 }
 """part -> the parts that it knows nothing of."""
 

@@ -21,8 +21,14 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from ..errors import ConfigurationError
-from ..values import require_known, require_options
-from .checks import listed, positive, probability, undirected, whole
+from ..values import (
+    require_count,
+    require_known,
+    require_options,
+    require_positive,
+    require_probability,
+)
+from .checks import listed, undirected
 from .random_families import near
 from .topologies import from_networkx, of_round
 
@@ -97,8 +103,8 @@ class link_failures(_OfGraph):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole(type(self).__name__, "seed", self.seed, 0)
-        if probability("link_failures", "p", self.p) == 1:
+        require_count(f"{type(self).__name__}: seed", self.seed, 0)
+        if require_probability("link_failures: p", self.p) == 1:
             raise ValueError(
                 "link_failures: p is 1, so nobody would ever be heard; expected less than 1"
             )
@@ -123,7 +129,7 @@ class random_matchings(_OfGraph):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole(type(self).__name__, "seed", self.seed, 0)
+        require_count(f"{type(self).__name__}: seed", self.seed, 0)
 
     @cached_property
     def window(self) -> int:  # type: ignore[override]
@@ -159,7 +165,7 @@ class one_peer_exponential(GraphSchedule):
     agents: int
 
     def __post_init__(self) -> None:
-        whole("one_peer_exponential", "agents", self.agents, 2)
+        require_count("one_peer_exponential: agents", self.agents, 2)
 
     @property
     def hops(self) -> int:
@@ -221,9 +227,9 @@ class proximity(GraphSchedule):
                 f"proximity: positions is a {type(self.positions).__name__}, expected a function "
                 "of the round"
             )
-        whole("proximity", "agents", self.agents, 1)
-        whole("proximity", "window", self.window, 1)
-        positive("proximity", "radius", self.radius)
+        require_count("proximity: agents", self.agents)
+        require_count("proximity: window", self.window)
+        require_positive("proximity: radius", self.radius)
 
     def at(self, round: int, positions: Any = None) -> nx.Graph:
         if self.positions is not None:
@@ -276,8 +282,8 @@ class function(GraphSchedule):
     def __post_init__(self) -> None:
         if not callable(self.function):
             raise ValueError(f"function: function is {self.function!r}, expected a function")
-        whole("function", "agents", self.agents, 1)
-        whole("function", "window", self.window, 1)
+        require_count("function: agents", self.agents)
+        require_count("function: window", self.window)
 
     def at(self, round: int, positions: Any = None) -> nx.Graph:
         return of_round(self.function(max(round, 0)), round, self.agents)
