@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from peerlearn import record, reproduce
-from peerlearn.data import sources
+from peerlearn.data import MissingData, files, load
 from peerlearn.reproduce.averaging import (
     Point,
     Runs,
@@ -46,9 +46,9 @@ def ends(name: str) -> dict[str, Point]:
 @pytest.fixture
 def mnist() -> None:
     try:
-        sources.load("mnist")
-    except sources.MissingData:
-        pytest.skip(f"mnist is not in the folder named by {sources.VARIABLE}")
+        load("mnist")
+    except MissingData:
+        pytest.skip(f"mnist is not in the folder named by {files.VARIABLE}")
 
 
 def test_figure_1_periodic_averaging_lies_between_serial_and_nosync() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from peerlearn import experiment
 from peerlearn.algorithms import ALGORITHMS, DSGD
 from peerlearn.config import parse
-from peerlearn.data import sources
+from peerlearn.data import files
 from peerlearn.describe import settings_of
 from peerlearn.errors import ConfigurationError
 from peerlearn.experiment import load, problems
@@ -75,7 +75,7 @@ BAD = {
         TINY.replace(
             TASK, DIGITS + "partition = 'dirichlet'\npartition_options = {alpha = -1.0}\n"
         ),
-        r"task.partition_options.alpha: alpha is -1.0, expected a positive number",
+        r"task.partition_options.alpha: alpha is -1.0, expected a positive finite number",
     ),
     "sizes that are no list": (
         TINY.replace(TASK, DIGITS + "partition = 'by_size'\npartition_options = {sizes = 3}\n"),
@@ -436,7 +436,7 @@ def test_the_shipped_experiments_are_fine(path):
     try:
         assert isinstance(load(path), experiment.Experiment)
     except ConfigurationError as error:
-        if sources.VARIABLE in str(error):
+        if files.VARIABLE in str(error):
             pytest.skip("its data are not on this machine")
         raise
 

@@ -51,7 +51,7 @@ def test_random_drifts_come_as_often_as_their_probability_says():
 
 @pytest.mark.parametrize("probability", [-0.1, 1.5, float("nan"), "often", True])
 def test_probabilities_outside_0_and_1_are_refused(probability):
-    with pytest.raises(ValueError, match="expected a number from 0 to 1"):
+    with pytest.raises(ValueError, match="expected a probability from 0 to 1"):
         drift.random(probability)
 
 

@@ -279,7 +279,7 @@ def test_what_is_no_graph_is_a_problem_too(graph, sentence):
         ("random_matchings", BASE, {"seed": 0.5}, "random_matchings: seed is 0.5"),
         ("one_peer_exponential", 1, {}, "agents is 1, expected a whole number of at least 2"),
         ("proximity", 5, {}, "proximity has no radius"),
-        ("proximity", 5, {"radius": 0}, "radius is 0, expected a number above 0"),
+        ("proximity", 5, {"radius": 0}, "radius is 0, expected a positive finite"),
         ("proximity", 5, {"radius": 1, "window": 0}, "window is 0"),
     ],
 )

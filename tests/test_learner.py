@@ -29,8 +29,8 @@ from torch.utils.data import Dataset, Subset, TensorDataset
 import peerlearn as pl
 from peerlearn.learner import Learner
 from peerlearn.learners import Regularized
-from peerlearn.learners.randomness import EVALUATION, MINIBATCH, MODEL, seed_from
 from peerlearn.learners.wrapped import Wrapped
+from peerlearn.randomness import EVALUATION, MINIBATCH, MODEL, seed_from
 
 SIZES = (3, 8, 5, 6)
 AGENTS = range(len(SIZES))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import KDTree
 
-from peerlearn.data.sources import MissingData, local
+from peerlearn.data.files import MissingData, local
 from peerlearn.mapping.logs import divide, held_out, read_log
 from peerlearn.mapping.scans import Scans
 

@@ -216,7 +216,7 @@ def test_dirichlet_draws_follow_the_shares_of_unequal_classes():
 
 @pytest.mark.parametrize("alpha", [0, -1.0, float("nan"), float("inf"), "big"])
 def test_dirichlet_refuses_a_concentration_that_is_not_positive(alpha):
-    with pytest.raises(ValueError, match=r"alpha is .*, expected a positive number"):
+    with pytest.raises(ValueError, match=r"alpha is .*, expected a positive finite number"):
         partition("dirichlet", balanced(), 10, alpha=alpha)
 
 
@@ -237,8 +237,8 @@ def test_by_size_leaves_nobody_empty_however_unequal_the_sizes():
     ("options", "message"),
     [
         ({"sizes": [1, 2]}, "sizes has 2 numbers, expected one for each of 3 agents"),
-        ({"sizes": [1, 0, 2]}, "each of sizes is 0, expected a positive number"),
-        ({"ratio": -1}, "ratio is -1, expected a positive number"),
+        ({"sizes": [1, 0, 2]}, "each of sizes is 0, expected a positive finite number"),
+        ({"ratio": -1}, "ratio is -1, expected a positive finite number"),
     ],
 )
 def test_by_size_refuses_bad_sizes(options, message):

@@ -437,7 +437,7 @@ def test_no_policy_is_read_from_another_file(tmp_path):
     [
         ({"episodes": 0}, "episodes is 0, expected a whole number of at least 1"),
         ({"rounds_per_collection": 0}, "rounds_per_collection is 0"),
-        ({"variance": 0.0}, "variance is 0.0, expected a number greater than 0"),
+        ({"variance": 0.0}, "variance is 0.0, expected a positive finite number"),
         ({"discount": 1.5}, "discount is 1.5, .* at most 1"),
         ({"clip": -1}, "clip is -1"),
         ({"gae": 2}, "gae is 2, expected a number from 0 to 1"),

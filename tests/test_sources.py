@@ -13,15 +13,18 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+import pooch
 import pytest
 import torch
 
-from peerlearn.data import NORMALIZATION, SOURCES, MissingData, load, sources
-from peerlearn.data.sources import Batches, IdxFiles
+import peerlearn as pl
+from peerlearn.data import SOURCES, MissingData, Source, binary_batches, files, idx, load, sources
+from peerlearn.data.binary_batches import BinaryBatches
+from peerlearn.data.idx import IdxFiles
 
-NAMES = list(sources.MNIST.md5)
-DATA = os.environ.get(sources.VARIABLE)  # before the fixture below hides it
-RETRIEVE = sources.pooch.retrieve
+NAMES = list(idx.MNIST.md5)
+DATA = os.environ.get(files.VARIABLE)  # before the fixture below hides it
+RETRIEVE = pooch.retrieve
 
 
 @pytest.fixture(autouse=True)
@@ -31,13 +34,13 @@ def nothing_from_outside(monkeypatch):
     def unreachable(*args, **kwargs):
         raise ConnectionError("no network")
 
-    monkeypatch.delenv(sources.VARIABLE, raising=False)
-    monkeypatch.setattr(sources.pooch, "retrieve", unreachable)
+    monkeypatch.delenv(files.VARIABLE, raising=False)
+    monkeypatch.setattr(pooch, "retrieve", unreachable)
     for source in SOURCES.values():
-        source.cache_clear()
+        source.load.cache_clear()
 
 
-def idx(array: np.ndarray) -> bytes:
+def pack(array: np.ndarray) -> bytes:
     header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
     return header + array.astype(np.uint8).tobytes()
 
@@ -48,8 +51,8 @@ def idx_contents() -> dict[str, bytes]:
     for part, count in (("train", 6), ("t10k", 4)):
         numbers = np.arange(count)
         pixels = np.broadcast_to(numbers[:, None, None], (count, 28, 28))
-        contents[f"{part}-images-idx3-ubyte"] = idx(pixels)
-        contents[f"{part}-labels-idx1-ubyte"] = idx(numbers)
+        contents[f"{part}-images-idx3-ubyte"] = pack(pixels)
+        contents[f"{part}-labels-idx1-ubyte"] = pack(numbers)
     return contents
 
 
@@ -71,8 +74,8 @@ def zipped(contents: dict[str, bytes]) -> dict[str, bytes]:
 def small_idx(monkeypatch) -> IdxFiles:
     """MNIST's description with the checksums of the small files."""
     digests = {name[:-3]: md5(content) for name, content in zipped(idx_contents()).items()}
-    monkeypatch.setattr(sources, "MNIST", replace(sources.MNIST, md5=digests))
-    return sources.MNIST
+    monkeypatch.setattr(idx, "MNIST", replace(idx.MNIST, md5=digests))
+    return idx.MNIST
 
 
 def batch(records: int, label_bytes: int) -> bytes:
@@ -91,20 +94,20 @@ SMALL_BATCHES = {
 
 
 @pytest.fixture(params=SMALL_BATCHES)
-def small_batches(request, monkeypatch) -> tuple[Batches, dict[str, bytes]]:
+def small_batches(request, monkeypatch) -> tuple[BinaryBatches, dict[str, bytes]]:
     """A CIFAR description with few records per file, and those files."""
-    source = getattr(sources, request.param)
+    source = getattr(binary_batches, request.param)
     counts = SMALL_BATCHES[request.param]
     small = replace(
         source,
         train={name: counts[name] for name in source.train},
         test={name: counts[name] for name in source.test},
     )
-    monkeypatch.setattr(sources, request.param, small)
+    monkeypatch.setattr(binary_batches, request.param, small)
     return small, {name: batch(n, small.label_bytes) for name, n in counts.items()}
 
 
-def load_batches(source: Batches) -> sources.Images:
+def load_batches(source: BinaryBatches) -> sources.Images:
     return load(source.title.lower().replace("-", ""))
 
 
@@ -142,16 +145,29 @@ def test_digits_is_split_alike_under_one_seed_and_otherwise_under_another():
 
 
 def test_normalization_of_digits_is_that_of_its_training_pixels():
-    (mean,), (deviation,) = NORMALIZATION["digits"]
     pixels = load("digits").train_inputs
-    assert float(pixels.mean()) == pytest.approx(mean, abs=5e-5)
-    assert float(pixels.std()) == pytest.approx(deviation, abs=5e-5)
+    assert SOURCES["digits"].mean == pytest.approx((float(pixels.mean()),), abs=5e-5)
+    assert SOURCES["digits"].deviation == pytest.approx((float(pixels.std()),), abs=5e-5)
+    normal = SOURCES["digits"].normalized(pixels)
+    assert (float(normal.mean()), float(normal.std())) == pytest.approx((0, 1), abs=2e-4)
 
 
 def test_every_source_has_its_normalization():
-    assert list(NORMALIZATION) == list(SOURCES)
-    for name, (mean, deviation) in NORMALIZATION.items():
-        assert len(mean) == len(deviation) == (3 if name.startswith("cifar") else 1)
+    for name, source in SOURCES.items():
+        channels = 3 if name.startswith("cifar") else 1
+        assert len(source.mean) == len(source.deviation) == channels
+
+
+def test_a_dataset_is_known_by_being_listed(monkeypatch):
+    inputs, targets = torch.full((6, 2, 8, 8), 0.5), torch.arange(6) % 3
+    mine = Source(lambda: sources.Images(inputs, targets, inputs, targets, 3), (0.5, 0), (1, 2))
+    monkeypatch.setitem(SOURCES, "mine", mine)
+    held = pl.tasks.images("mine", agents=2)
+    stream = pl.tasks.image_stream("mine", agents=2, pool="train")
+    for task, test in ((held, held.test), (stream, stream.data.test(seed=0, round=0))):
+        assert task.describe()["model"] == "dinno_cnn"
+        assert test[0][0, :, 0, 0].tolist() == [0, 0.25]
+        assert task.models(0)[0](inputs).shape == (6, 3)
 
 
 def test_a_dataset_is_read_once():
@@ -165,16 +181,16 @@ def test_an_unknown_name_suggests_the_nearest():
 
 @pytest.mark.parametrize("name", [n for n in SOURCES if n != "digits"])
 def test_without_file_and_network_one_sentence_says_which_files_go_where(name):
-    source = getattr(sources, name.upper())
-    files = source.md5 if isinstance(source, IdxFiles) else {**source.train, **source.test}
+    source = getattr(binary_batches if name.startswith("cifar") else idx, name.upper())
+    names = source.md5 if isinstance(source, IdxFiles) else {**source.train, **source.test}
     with pytest.raises(MissingData, match="set PEERLEARN_DATA to a folder that holds") as error:
         load(name)
-    assert all(file in str(error.value) for file in files)
+    assert all(file in str(error.value) for file in names)
     assert "\n" not in str(error.value)
 
 
 def test_a_data_folder_that_is_none_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setenv(sources.VARIABLE, str(tmp_path / "nowhere"))
+    monkeypatch.setenv(files.VARIABLE, str(tmp_path / "nowhere"))
     with pytest.raises(ValueError, match="nowhere', which is no folder"):
         load("mnist")
 
@@ -185,14 +201,14 @@ def test_a_data_folder_that_is_none_is_refused(monkeypatch, tmp_path):
 @pytest.mark.parametrize("folder", ["mnist", "MNIST/raw", "."])
 def test_zipped_idx_files_are_found(small_idx, monkeypatch, tmp_path, folder):
     write(tmp_path / folder, zipped(idx_contents()))
-    monkeypatch.setenv(sources.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(files.VARIABLE, str(tmp_path))
     check_small_idx(load("mnist"))
 
 
 @pytest.mark.parametrize(("below", "named"), [("mnist", "."), ("mnist", "mnist")])
 def test_plain_idx_files_are_found_in_a_folder_of_their_name(monkeypatch, tmp_path, below, named):
     write(tmp_path / below, idx_contents())
-    monkeypatch.setenv(sources.VARIABLE, str(tmp_path / named))
+    monkeypatch.setenv(files.VARIABLE, str(tmp_path / named))
     check_small_idx(load("mnist"))
 
 
@@ -205,7 +221,7 @@ def check_small_idx(images: sources.Images) -> None:
 
 
 def test_another_dataset_of_the_same_file_names_is_not_taken(small_idx, monkeypatch, tmp_path):
-    monkeypatch.setenv(sources.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(files.VARIABLE, str(tmp_path))
     write(tmp_path, {**zipped(idx_contents()), **idx_contents()})
     assert load("mnist").train_inputs.shape == (6, 1, 28, 28)
     with pytest.raises(MissingData, match="Fashion-MNIST is not on this machine"):
@@ -216,7 +232,7 @@ def test_a_damaged_zipped_file_is_refused(small_idx, monkeypatch, tmp_path):
     contents = zipped(idx_contents())
     contents[f"{NAMES[2]}.gz"] = contents[f"{NAMES[2]}.gz"][:-9]
     write(tmp_path / "mnist", contents)
-    monkeypatch.setenv(sources.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(files.VARIABLE, str(tmp_path))
     with pytest.raises(ValueError, match=r"t10k-images-idx3-ubyte.gz has the MD5 .*, expected"):
         load("mnist")
 
@@ -227,32 +243,32 @@ def test_a_damaged_zipped_file_is_refused(small_idx, monkeypatch, tmp_path):
         ("a", b"", "no idx file"),
         ("a", b"\0\0\x08\x03\0\0", "no idx file"),
         ("a", b"\x89PNG\r\n\x1a\n" * 9, "no idx file"),
-        ("a", b"\0\0\x0d" + idx(np.zeros((2, 2)))[3:], "no idx file"),
-        ("a", idx(np.zeros((5, 3)))[:-1], "holds 14 bytes after its header, which promises 15"),
-        ("a", idx(np.zeros((5, 3))) + b"x", "holds 16 bytes after its header, which promises 15"),
-        ("a.gz", gzip.compress(idx(np.zeros(100)), mtime=0)[:-4], "no complete gzip file"),
-        ("a.gz", idx(np.zeros(100)), "no complete gzip file"),
+        ("a", b"\0\0\x0d" + pack(np.zeros((2, 2)))[3:], "no idx file"),
+        ("a", pack(np.zeros((5, 3)))[:-1], "holds 14 bytes after its header, which promises 15"),
+        ("a", pack(np.zeros((5, 3))) + b"x", "holds 16 bytes after its header, which promises 15"),
+        ("a.gz", gzip.compress(pack(np.zeros(100)), mtime=0)[:-4], "no complete gzip file"),
+        ("a.gz", pack(np.zeros(100)), "no complete gzip file"),
     ],
 )
 def test_what_is_no_idx_file_is_refused(tmp_path, name, content, message):
     write(tmp_path, {name: content})
     with pytest.raises(ValueError, match=message):
-        sources.read_idx(tmp_path / name)
+        idx.read_idx(tmp_path / name)
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 @pytest.mark.parametrize("shape", [(7,), (3, 2), (2, 3, 4)])
 def test_idx_files_are_read_as_written(tmp_path, suffix, shape):
     array = np.arange(np.prod(shape)).reshape(shape)
-    content = idx(array)
+    content = pack(array)
     write(tmp_path, {f"a{suffix}": gzip.compress(content) if suffix else content})
-    assert np.array_equal(sources.read_idx(tmp_path / f"a{suffix}"), array)
+    assert np.array_equal(idx.read_idx(tmp_path / f"a{suffix}"), array)
 
 
 @pytest.mark.parametrize("labels", [np.arange(5), np.arange(6) + 5, np.zeros(0)])
 def test_labels_that_do_not_fit_the_images_are_refused(monkeypatch, tmp_path, labels):
-    write(tmp_path / "mnist", {**idx_contents(), NAMES[1]: idx(labels)})
-    monkeypatch.setenv(sources.VARIABLE, str(tmp_path))
+    write(tmp_path / "mnist", {**idx_contents(), NAMES[1]: pack(labels)})
+    monkeypatch.setenv(files.VARIABLE, str(tmp_path))
     with pytest.raises(ValueError, match="expected one label below 10 for each image"):
         load("mnist")
 
@@ -271,19 +287,19 @@ def check_small_batches(images: sources.Images) -> None:
 @pytest.mark.parametrize("inside", [False, True])
 def test_unpacked_batches_are_found(small_batches, monkeypatch, tmp_path, inside):
     source, contents = small_batches
-    write(tmp_path / source.folder, contents)
-    monkeypatch.setenv(sources.VARIABLE, str(tmp_path / source.folder if inside else tmp_path))
+    write(tmp_path / source.folders[0], contents)
+    monkeypatch.setenv(files.VARIABLE, str(tmp_path / source.folders[0] if inside else tmp_path))
     check_small_batches(load_batches(source))
 
 
 def test_an_archive_of_batches_is_read(small_batches, monkeypatch, tmp_path):
     source, contents = small_batches
-    archive = tar_of(source.folder, {"batches.meta.txt": b"airplane\n", **contents})
+    archive = tar_of(source.folders[0], {"batches.meta.txt": b"airplane\n", **contents})
     write(tmp_path, {source.archive: archive})
-    monkeypatch.setenv(sources.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(files.VARIABLE, str(tmp_path))
     with pytest.raises(ValueError, match="has the MD5"):
         load_batches(source)
-    monkeypatch.setattr(sources.pooch, "file_hash", lambda path, alg: source.md5)
+    monkeypatch.setattr(pooch, "file_hash", lambda path, alg: source.md5)
     check_small_batches(load_batches(source))
 
 
@@ -292,14 +308,14 @@ def test_an_archive_without_its_batches_is_refused(small_batches, monkeypatch, t
     lost = next(iter(source.test))
     write(tmp_path, {source.archive: tar_of("x", {n: c for n, c in contents.items() if n != lost})})
     with pytest.raises(ValueError, match=f"does not hold {lost}; fetch it again"):
-        sources._unpack(tmp_path / source.archive, list(contents))
+        binary_batches.unpack(tmp_path / source.archive, list(contents))
 
 
 def test_batches_cut_short_are_refused(small_batches, monkeypatch, tmp_path):
     source, contents = small_batches
     name = list(source.train)[-1]
-    write(tmp_path / source.folder, {**contents, name: contents[name][:-1]})
-    monkeypatch.setenv(sources.VARIABLE, str(tmp_path))
+    write(tmp_path / source.folders[0], {**contents, name: contents[name][:-1]})
+    monkeypatch.setenv(files.VARIABLE, str(tmp_path))
     with pytest.raises(ValueError, match=rf"{name} of {source.title} holds \d+ bytes, expected"):
         load_batches(source)
 
@@ -321,8 +337,8 @@ def mirror(monkeypatch, tmp_path):
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(sources.pooch, "retrieve", RETRIEVE)
-    monkeypatch.setattr(sources.pooch, "os_cache", lambda project: tmp_path / "cache" / project)
+    monkeypatch.setattr(pooch, "retrieve", RETRIEVE)
+    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / "cache" / project)
     yield folder, f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
     thread.join()
@@ -332,7 +348,7 @@ def mirror(monkeypatch, tmp_path):
 def test_missing_files_are_downloaded_once_and_kept(small_idx, monkeypatch, tmp_path, mirror):
     folder, url = mirror
     write(folder, zipped(idx_contents()))
-    monkeypatch.setattr(sources, "MNIST", replace(small_idx, url=url))
+    monkeypatch.setattr(idx, "MNIST", replace(small_idx, url=url))
     check_small_idx(load("mnist"))
     for file in folder.iterdir():
         file.unlink()
@@ -345,14 +361,14 @@ def test_missing_files_are_downloaded_once_and_kept(small_idx, monkeypatch, tmp_
 def test_a_damaged_download_is_refused_and_not_kept(small_idx, monkeypatch, tmp_path, mirror):
     folder, url = mirror
     write(folder, {name: content[:-1] for name, content in zipped(idx_contents()).items()})
-    monkeypatch.setattr(sources, "MNIST", replace(small_idx, url=url))
+    monkeypatch.setattr(idx, "MNIST", replace(small_idx, url=url))
     with pytest.raises(ValueError, match="does not match the known hash"):
         load("mnist")
     assert not list((tmp_path / "cache/peerlearn/mnist").iterdir())
 
 
 def test_a_file_the_mirror_does_not_have_is_missing_data(small_idx, monkeypatch, mirror):
-    monkeypatch.setattr(sources, "MNIST", replace(small_idx, url=mirror[1]))
+    monkeypatch.setattr(idx, "MNIST", replace(small_idx, url=mirror[1]))
     with pytest.raises(MissingData, match=r"cannot be downloaded from http://127.* \(HTTPError\)"):
         load("mnist")
 
@@ -371,14 +387,14 @@ def test_a_file_the_mirror_does_not_have_is_missing_data(small_idx, monkeypatch,
 )
 def test_the_official_files_have_their_published_pixels(monkeypatch, name, train, test):
     if DATA:
-        monkeypatch.setenv(sources.VARIABLE, DATA)
+        monkeypatch.setenv(files.VARIABLE, DATA)
     try:
         images = load(name)
     except MissingData:
-        pytest.skip(f"{name} is not in the folder named by {sources.VARIABLE}")
+        pytest.skip(f"{name} is not in the folder named by {files.VARIABLE}")
     assert (len(images.train_inputs), len(images.test_inputs)) == (train, test)
     assert torch.equal(images.test_targets.unique(), torch.arange(images.classes))
-    mean, deviation = NORMALIZATION[name]
+    source = SOURCES[name]
     pixels = images.train_inputs.transpose(0, 1).flatten(1)  # (C, n H W)
-    assert pixels.mean(dim=1).tolist() == pytest.approx(mean, abs=2e-4)
-    assert pixels.std(dim=1).tolist() == pytest.approx(deviation, abs=2e-4)
+    assert pixels.mean(dim=1).tolist() == pytest.approx(source.mean, abs=2e-4)
+    assert pixels.std(dim=1).tolist() == pytest.approx(source.deviation, abs=2e-4)

@@ -18,6 +18,7 @@ from peerlearn import graphs
 from peerlearn.errors import ConfigurationError
 from peerlearn.tasks import TASKS
 from peerlearn.tasks.fingerprint import digest_of_data, digest_of_tensors, name_of
+from peerlearn.tasks.models import MODELS, mlp
 
 
 def halved(inputs, targets):
@@ -128,3 +129,12 @@ def test_quadratics_differ_by_their_seed():
     one, other = (pl.tasks.quadratic(agents=3, seed=s).describe() for s in (0, 1))
     assert one == pl.tasks.quadratic(agents=3).describe()
     assert one != other
+
+
+def test_a_network_is_known_by_being_listed(monkeypatch):
+    monkeypatch.setitem(MODELS, "mine", lambda c, size, classes: mlp(c * size**2, (5,), classes))
+    task = pl.tasks.digits(agents=2, model="mine")
+    assert task.describe()["model"] == "mine"
+    assert [p.shape[0] for p in task.models(0)[0].parameters()] == [5, 5, 10, 10]
+    with pytest.raises(ValueError, match="unknown model 'mime'; did you mean 'mine'"):
+        pl.tasks.digits(agents=2, model="mime")

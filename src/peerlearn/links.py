@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .randomness import COORDINATOR
+
 CONTROL_BYTES = 8  # of a control message to or from the coordinator: one number, or a request
 
 
@@ -73,7 +75,7 @@ class Coordinator(ABC):
 
     def __init__(self, traffic: Traffic | None, round: int, seed: int) -> None:
         self._traffic = traffic if round >= 0 else None
-        self._key = [seed, 0xC0, round + 1]
+        self._key = [seed, COORDINATOR, round + 1]
 
     @cached_property
     def generator(self) -> torch.Generator:

@@ -14,9 +14,10 @@ from .errors import unknown
 LARGEST = sys.float_info.max
 
 
-def is_whole(value: Any, least: int = 1) -> bool:
-    """A whole number of at least so much; NumPy's are whole numbers, too, and truth is none."""
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+def is_whole(value: Any, least: int = 1, most: float = math.inf) -> bool:
+    """A whole number in [least, most]; NumPy's are whole numbers, too, and truth is none."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    return whole and least <= int(value) <= most
 
 
 def is_number(value: Any, least: float = -math.inf, most: float = math.inf) -> bool:
@@ -37,23 +38,41 @@ def as_python(value: Any) -> Any:
     return int(value) if isinstance(value, Integral) else float(value)
 
 
-def count_problems(name: str, value: Any, least: int = 1) -> list[str]:
-    """Why a value is no whole number of at least so much."""
-    if is_whole(value, least):
+def count_problems(name: str, value: Any, least: int = 1, most: float = math.inf) -> list[str]:
+    """Why a value is no whole number in [least, most]."""
+    if is_whole(value, least, most):
         return []
-    return [f"{name} is {value!r}, expected a whole number of at least {least}"]
+    limit = "" if most == math.inf else f" and at most {most}"
+    return [f"{name} is {value!r}, expected a whole number of at least {least}{limit}"]
 
 
-def require_count(name: str, value: Any, least: int = 1) -> None:
-    """Raise ValueError unless the value is a whole number of at least so much."""
-    for problem in count_problems(name, value, least):
+def positive_problems(name: str, value: Any, most: float = math.inf) -> list[str]:
+    """Why a value is no finite number in (0, most]."""
+    if is_positive(value, most):
+        return []
+    kind = "finite number" if most == math.inf else f"number of at most {most}"
+    return [f"{name} is {value!r}, expected a positive {kind}"]
+
+
+def require_count(name: str, value: Any, least: int = 1, most: float = math.inf) -> int:
+    """The value; raise ValueError unless it is a whole number in [least, most]."""
+    for problem in count_problems(name, value, least, most):
         raise ValueError(problem)
+    return int(value)
 
 
-def require_positive(name: str, value: Any) -> None:
-    """Raise ValueError unless the value is a finite number above 0."""
-    if not is_positive(value):
-        raise ValueError(f"{name} is {value!r}, expected a positive finite number")
+def require_positive(name: str, value: Any, most: float = math.inf) -> float:
+    """The value; raise ValueError unless it is a finite number in (0, most]."""
+    for problem in positive_problems(name, value, most):
+        raise ValueError(problem)
+    return float(value)
+
+
+def require_probability(name: str, value: Any) -> float:
+    """The value; raise ValueError unless it is a number in [0, 1]."""
+    if not is_number(value, 0, 1):
+        raise ValueError(f"{name} is {value!r}, expected a probability from 0 to 1")
+    return float(value)
 
 
 def require_known(kind: str, name: str, known: Collection[str]) -> None:

@@ -86,7 +86,7 @@ def _entries(kind: Kind) -> Iterable[tuple[str, str]]:
         Kind.schedules: graphs.SCHEDULES,
         Kind.rates: schedules.SCHEDULES,
         Kind.tasks: tasks.TASKS,
-        Kind.data: data.SOURCES,
+        Kind.data: {name: source.load for name, source in data.SOURCES.items()},
         Kind.partitions: data.PARTITIONS,
         Kind.streams: data.streams.STREAMS,
         Kind.drifts: data.drift.CHANGES,

@@ -1,19 +1,20 @@
 """Where data comes from (sources, streams) and which agent owns what (partitions)."""
 
-from ..learners.samples import Deferred
 from . import drift, streams
+from .datasets import Deferred
+from .files import MissingData
 from .graphical import graphical_models
 from .partitions import PARTITIONS, partition
-from .sources import NORMALIZATION, SOURCES, Images, MissingData, load
+from .sources import SOURCES, Images, Source, load
 from .streams import Stream
 
 __all__ = [
-    "NORMALIZATION",
     "PARTITIONS",
     "SOURCES",
     "Deferred",
     "Images",
     "MissingData",
+    "Source",
     "Stream",
     "drift",
     "graphical_models",

@@ -18,8 +18,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..learners.randomness import CONCEPT, DRIFT, generator
-from ..values import is_number, is_whole, require_count, require_known, require_options
+from ..randomness import CONCEPT, DRIFT, generator
+from ..values import (
+    is_number,
+    is_whole,
+    require_count,
+    require_known,
+    require_options,
+    require_probability,
+)
 
 BLOCK = 1024  # rounds whose drifts are drawn together
 
@@ -80,10 +87,7 @@ class random(Drift):
     probability: float
 
     def __post_init__(self) -> None:
-        if not is_number(self.probability, 0, 1):
-            raise ValueError(
-                f"the probability of a drift is {self.probability!r}, expected a number from 0 to 1"
-            )
+        require_probability("the probability of a drift", self.probability)
 
     def concept(self, seed: int, round: int) -> int:
         return len(self.rounds(seed, max(round, 0) + 1))

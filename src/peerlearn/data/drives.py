@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..learners.randomness import SAMPLE, seed_from
 from ..mapping.scans import Points
+from ..randomness import SAMPLE, seed_from
 from ..values import require_count, require_positive
 from .drift import at
 from .streams import Batch, Numbers, Stream

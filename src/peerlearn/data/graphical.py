@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ..learners.randomness import CONCEPT, generator
+from ..randomness import CONCEPT, generator
 from ..values import require_count
 
 Floats = NDArray[np.floating]

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..values import is_positive, is_whole, require_count, require_known, require_options
+from ..values import is_whole, require_count, require_known, require_options, require_positive
 
 Indices = NDArray[np.int64]
 
@@ -97,7 +97,7 @@ def shards(targets: Tensor, agents: int, seed: int = 0, shards_per_agent: int = 
         shards_per_agent: how many shards an agent gets.
     """
     labels, generator = _checked(targets, agents, seed)
-    if not is_whole(shards_per_agent) or shards_per_agent > len(labels) // agents:
+    if not is_whole(shards_per_agent, most=len(labels) // agents):
         raise ValueError(
             f"shards_per_agent is {shards_per_agent}, expected a whole number from 1 to "
             f"{len(labels) // agents}, so that {len(labels)} samples fill all shards of "
@@ -122,7 +122,7 @@ def dirichlet(targets: Tensor, agents: int, seed: int = 0, alpha: float = 0.5) -
         alpha: concentration; large is iid, towards zero every agent has one class.
     """
     labels, generator = _checked(targets, agents, seed)
-    _positive("alpha", alpha)
+    require_positive("alpha", alpha)
     classes = _classes(labels, generator)
     left = np.array([len(c) for c in classes])
     shares = len(left) * left / left.sum()
@@ -153,7 +153,7 @@ def by_size(
             those between grow by equal factors.
     """
     labels, generator = _checked(targets, agents, seed)
-    _positive("ratio", ratio)
+    require_positive("ratio", ratio)
     shares = np.geomspace(1, ratio, agents) if sizes is None else _checked_sizes(sizes, agents)
     shares = shares / shares.max()  # whose sum is finite
     ends = np.rint(np.cumsum(shares) / shares.sum() * len(labels)).astype(int)
@@ -254,13 +254,8 @@ def _checked_sizes(sizes: Sequence[float], agents: int) -> NDArray[np.float64]:
             f"sizes has {len(sizes)} numbers, expected one for each of {agents} agents"
         )
     for size in sizes:
-        _positive("each of sizes", size)
+        require_positive("each of sizes", size)
     return np.array(sizes, float)
-
-
-def _positive(name: str, value: float) -> None:
-    if not is_positive(value):
-        raise ValueError(f"{name} is {value!r}, expected a positive number")
 
 
 def _tensors(parts: Iterable[NDArray[Any]]) -> list[Tensor]:

@@ -12,8 +12,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from ..errors import ConfigurationError
-from ..values import require_known
-from .checks import positive, whole
+from ..values import require_count, require_known, require_positive
 from .random_families import near
 from .schedule import GraphSchedule, graph_of, parts_of
 
@@ -53,9 +52,9 @@ class proximity(GraphSchedule):
                 f"proximity: positions is a {type(self.positions).__name__}, expected a function "
                 "of the round"
             )
-        whole("proximity", "agents", self.agents, 1)
-        whole("proximity", "window", self.window, 1)
-        positive("proximity", "radius", self.radius)
+        require_count("proximity: agents", self.agents)
+        require_count("proximity: window", self.window)
+        require_positive("proximity: radius", self.radius)
 
     def at(self, round: int, positions: Any = None) -> nx.Graph:
         if self.positions is not None:

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.spatial import KDTree
 from scipy.spatial.distance import pdist
 
-from .checks import positive, probability, whole
+from ..values import require_count, require_positive, require_probability
 from .naming import named, numbered
 from .spectrum import fiedler_value
 
@@ -29,8 +29,8 @@ def erdos_renyi(n: int, p: float = 0.3, seed: int = 0) -> nx.Graph:
     Raises:
         ValueError: p is no probability, or no connected graph came in `ATTEMPTS` draws.
     """
-    whole("erdos_renyi", "n", n, 1)
-    probability("erdos_renyi", "p", p)
+    require_count("erdos_renyi: n", n)
+    require_probability("erdos_renyi: p", p)
     draw = partial(nx.fast_gnp_random_graph, n, p, _generator("erdos_renyi", seed))
     return _connected(draw, f"raise p, here {p}, towards log(n) / n = {math.log(n) / n:.3g}")
 
@@ -38,8 +38,8 @@ def erdos_renyi(n: int, p: float = 0.3, seed: int = 0) -> nx.Graph:
 @named
 def random_regular(n: int, degree: int = 3, seed: int = 0) -> nx.Graph:
     """``degree`` neighbors for everybody, at random."""
-    whole("random_regular", "n", n, 2)
-    whole("random_regular", "degree", degree, 1, n - 1)
+    require_count("random_regular: n", n, 2)
+    require_count("random_regular: degree", degree, 1, n - 1)
     if n * degree % 2:
         raise ValueError(
             f"random_regular: {n} agents of degree {degree} have half an edge left over; "
@@ -52,9 +52,9 @@ def random_regular(n: int, degree: int = 3, seed: int = 0) -> nx.Graph:
 @named
 def small_world(n: int, neighbors: int = 4, p: float = 0.2, seed: int = 0) -> nx.Graph:
     """Watts-Strogatz: a ring of the nearest ``neighbors``, each edge rewired with probability p."""
-    whole("small_world", "n", n, 3)
-    whole("small_world", "neighbors", neighbors, 2, n - 1)
-    probability("small_world", "p", p)
+    require_count("small_world: n", n, 3)
+    require_count("small_world: neighbors", neighbors, 2, n - 1)
+    require_probability("small_world: p", p)
     if neighbors % 2:
         raise ValueError(
             f"small_world: neighbors is {neighbors}, expected an even number (half on each side)"
@@ -66,8 +66,8 @@ def small_world(n: int, neighbors: int = 4, p: float = 0.2, seed: int = 0) -> nx
 @named
 def barabasi_albert(n: int, links: int = 2, seed: int = 0) -> nx.Graph:
     """Few hubs, many leaves: each new agent links to ``links`` others, the popular ones first."""
-    whole("barabasi_albert", "n", n, 2)
-    whole("barabasi_albert", "links", links, 1, n - 1)
+    require_count("barabasi_albert: n", n, 2)
+    require_count("barabasi_albert: links", links, 1, n - 1)
     return numbered(nx.barabasi_albert_graph(n, links, _generator("barabasi_albert", seed)))
 
 
@@ -90,19 +90,19 @@ def random_geometric(
     Raises:
         ValueError: not exactly one was given, or no draw gave what was wanted.
     """
-    whole("random_geometric", "n", n, 2)
+    require_count("random_geometric: n", n, 2)
     if (radius is None) == (connectivity is None):
         raise ValueError(
             f"random_geometric: got radius={radius} and connectivity={connectivity}, "
             "expected exactly one of the two"
         )
-    generator = np.random.default_rng(whole("random_geometric", "seed", seed, 0))
+    generator = np.random.default_rng(require_count("random_geometric: seed", seed, 0))
     if connectivity is not None:
-        positive("random_geometric", "connectivity", connectivity, n)
+        require_positive("random_geometric: connectivity", connectivity, n)
         return _of_connectivity(n, connectivity, generator)
 
     def draw() -> nx.Graph:
-        return near(generator.random((n, 2)), positive("random_geometric", "radius", radius))
+        return near(generator.random((n, 2)), require_positive("random_geometric: radius", radius))
 
     return _connected(draw, f"raise radius, here {radius}")
 
@@ -117,7 +117,7 @@ def near(positions: np.ndarray, radius: float) -> nx.Graph:
 
 
 def _generator(graph: str, seed: int) -> random.Random:
-    return random.Random(whole(graph, "seed", seed, 0))
+    return random.Random(require_count(f"{graph}: seed", seed, 0))
 
 
 def _connected(draw: Callable[[], nx.Graph], advice: str) -> nx.Graph:

@@ -18,8 +18,8 @@ from typing import Any, ClassVar
 import networkx as nx
 import numpy as np
 
-from ..values import require_known, require_options
-from .checks import probability, undirected, whole
+from ..values import require_count, require_known, require_options, require_probability
+from .checks import undirected
 from .proximity import proximity
 from .schedule import GraphSchedule, graph_of, parts_of
 from .topologies import from_networkx, of_round
@@ -74,8 +74,8 @@ class link_failures(_OfGraph):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole(type(self).__name__, "seed", self.seed, 0)
-        if probability("link_failures", "p", self.p) == 1:
+        require_count(f"{type(self).__name__}: seed", self.seed, 0)
+        if require_probability("link_failures: p", self.p) == 1:
             raise ValueError(
                 "link_failures: p is 1, so nobody would ever be heard; expected less than 1"
             )
@@ -100,7 +100,7 @@ class random_matchings(_OfGraph):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole(type(self).__name__, "seed", self.seed, 0)
+        require_count(f"{type(self).__name__}: seed", self.seed, 0)
 
     @cached_property
     def window(self) -> int:  # type: ignore[override]
@@ -138,7 +138,7 @@ class one_peer_exponential(GraphSchedule):
     agents: int
 
     def __post_init__(self) -> None:
-        whole("one_peer_exponential", "agents", self.agents, 2)
+        require_count("one_peer_exponential: agents", self.agents, 2)
 
     @property
     def hops(self) -> int:
@@ -186,8 +186,8 @@ class function(GraphSchedule):
     def __post_init__(self) -> None:
         if not callable(self.function):
             raise ValueError(f"function: function is {self.function!r}, expected a function")
-        whole("function", "agents", self.agents, 1)
-        whole("function", "window", self.window, 1)
+        require_count("function: agents", self.agents)
+        require_count("function: window", self.window)
 
     def at(self, round: int, positions: Any = None) -> nx.Graph:
         return of_round(self.function(max(round, 0)), round, self.agents)

@@ -13,8 +13,8 @@ from typing import Any
 
 import networkx as nx
 
-from ..values import require_known, require_options
-from .checks import listed, undirected, whole
+from ..values import require_count, require_known, require_options
+from .checks import listed, undirected
 from .naming import named, numbered
 from .random_families import (
     barabasi_albert,
@@ -28,65 +28,67 @@ from .random_families import (
 @named
 def complete(n: int) -> nx.Graph:
     """Everybody talks to everybody."""
-    return numbered(nx.complete_graph(whole("complete", "n", n, 1)))
+    return numbered(nx.complete_graph(require_count("complete: n", n)))
 
 
 @named
 def cycle(n: int) -> nx.Graph:
     """A ring: agent i talks to i - 1 and i + 1."""
-    return numbered(nx.cycle_graph(whole("cycle", "n", n, 3)))
+    return numbered(nx.cycle_graph(require_count("cycle: n", n, 3)))
 
 
 @named
 def path(n: int) -> nx.Graph:
     """A cycle cut open."""
-    return numbered(nx.path_graph(whole("path", "n", n, 1)))
+    return numbered(nx.path_graph(require_count("path: n", n)))
 
 
 @named
 def star(n: int) -> nx.Graph:
     """Agent 0 in the middle talks to the n - 1 others, who talk to nobody else."""
-    return numbered(nx.star_graph(whole("star", "n", n, 2) - 1))
+    return numbered(nx.star_graph(require_count("star: n", n, 2) - 1))
 
 
 @named
 def wheel(n: int) -> nx.Graph:
     """Agent 0 in the middle of a cycle of the n - 1 others."""
-    return numbered(nx.wheel_graph(whole("wheel", "n", n, 4)))
+    return numbered(nx.wheel_graph(require_count("wheel: n", n, 4)))
 
 
 @named
 def grid(rows: int, columns: int) -> nx.Graph:
     """A rectangle, numbered row by row; each agent talks to those beside, above and below it."""
-    whole("grid", "rows", rows, 1)
-    return numbered(nx.grid_2d_graph(rows, whole("grid", "columns", columns, 1)))
+    require_count("grid: rows", rows)
+    return numbered(nx.grid_2d_graph(rows, require_count("grid: columns", columns)))
 
 
 @named
 def torus(rows: int, columns: int) -> nx.Graph:
     """A grid whose opposite sides touch: four neighbors for everybody."""
-    whole("torus", "rows", rows, 3)
-    return numbered(nx.grid_2d_graph(rows, whole("torus", "columns", columns, 3), periodic=True))
+    require_count("torus: rows", rows, 3)
+    return numbered(
+        nx.grid_2d_graph(rows, require_count("torus: columns", columns, 3), periodic=True)
+    )
 
 
 @named
 def hypercube(dimension: int) -> nx.Graph:
     """2^dimension agents; two talk where their numbers differ in one binary digit."""
-    return numbered(nx.hypercube_graph(whole("hypercube", "dimension", dimension, 1)))
+    return numbered(nx.hypercube_graph(require_count("hypercube: dimension", dimension)))
 
 
 @named
 def exponential(n: int) -> nx.Graph:
     """The static exponential graph: agent i talks to i +- 2^k modulo n, for all 2^k < n."""
-    hops = range((whole("exponential", "n", n, 2) - 1).bit_length())
+    hops = range((require_count("exponential: n", n, 2) - 1).bit_length())
     return numbered(nx.circulant_graph(n, [2**k for k in hops]))
 
 
 @named
 def bipartite(a: int, b: int) -> nx.Graph:
     """Complete bipartite: each of the first ``a`` agents talks to each of the other ``b``."""
-    whole("bipartite", "a", a, 1)
-    return numbered(nx.complete_bipartite_graph(a, whole("bipartite", "b", b, 1)))
+    require_count("bipartite: a", a)
+    return numbered(nx.complete_bipartite_graph(a, require_count("bipartite: b", b)))
 
 
 def from_edge_list(path: str | Path, n: int | None = None) -> nx.Graph:
@@ -102,7 +104,7 @@ def from_edge_list(path: str | Path, n: int | None = None) -> nx.Graph:
         ValueError: the file cannot be read, or has lines that are no edges (all are named).
     """
     if n is not None:
-        whole("edge list", "n", n, 1)
+        require_count("edge list: n", n)
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeError) as error:
@@ -193,7 +195,7 @@ def build(name: str, agents: int, **options: Any) -> nx.Graph:
         ValueError: unknown name or option (the nearest valid one is named), or impossible sizes.
     """
     require_known("graph", name, TOPOLOGIES)
-    whole(name, "agents", agents, 1)
+    require_count(f"{name}: agents", agents)
     builder = SIZED.get(name, TOPOLOGIES[name])
     require_options(f"graph {name}", builder, options, given=1)
     return builder(agents, **options)
@@ -208,7 +210,7 @@ def _sized_rectangle(
 ) -> nx.Graph:
     for side, length in (("rows", rows), ("columns", columns)):
         if length is not None:
-            whole(make.__name__, side, length, least)
+            require_count(f"{make.__name__}: {side}", length, least)
     if columns is not None:
         rows = agents // columns if rows is None else rows
     elif rows is None:

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..data.datasets import Data, length
 from ..errors import ConfigurationError, short
 from ..measure import RESERVED
+from ..randomness import EVALUATION, preserved, seed_from, seed_generators
 from .explained import explained, whose
 from .modules import Buffers, Layout
-from .randomness import EVALUATION, preserved, seed_from, seed_generators
-from .samples import Data, Samples, Streamed, length, pick
+from .samples import Samples, Streamed, pick
 
 if TYPE_CHECKING:
     from ..tasks.supervised import Task

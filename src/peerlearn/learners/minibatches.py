@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .randomness import MINIBATCH, generator
+from ..randomness import MINIBATCH, generator
 
 
 class Group(NamedTuple):

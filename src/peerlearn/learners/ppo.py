@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from ..environments.base import Environment
 from ..learner import Learner
+from ..randomness import ACTING, SHOWN, WORLD, generator
 from .experience import Batch, Episodes, generalized_advantages, play, rewards_to_go, standardized
 from .minibatches import Minibatches
 from .modules import Layout
-from .randomness import ACTING, SHOWN, WORLD, generator
 
 if TYPE_CHECKING:
     from ..tasks.ppo import PPOTask

@@ -12,15 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..data.datasets import loaded
 from ..learner import Learner
+from ..randomness import MODEL, preserved, seed_from, seed_generators
 from .evaluation import Judge
 from .explained import explained, whose
 from .gradients import LoopGradient, Loss, VmapGradient, Way, choose
 from .minibatches import Consecutive, ConsecutiveInTurn, Draws, Group, InTurn, Minibatches, Together
 from .modules import Buffers, Layout, differing_buffers
 from .prequential import Suffered
-from .randomness import MODEL, preserved, seed_from, seed_generators
-from .samples import Samples, Streamed, loaded
+from .samples import Samples, Streamed
 
 if TYPE_CHECKING:
     from ..tasks.supervised import Task

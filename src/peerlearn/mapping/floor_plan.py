@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..graphs.checks import whole
-from ..values import require_positive
+from ..values import require_count, require_positive
 from .world import Cells, World
 
 SMALLEST_M = 7.0  # a corridor between two rows of rooms of 2 m
@@ -60,7 +59,7 @@ def floor_plan(
                 f"{name} is {value:g}, expected at least {SMALLEST_M:g} m: there must be room for "
                 "a corridor between two rows of rooms"
             )
-    whole("floor_plan", "seed", seed, 0)
+    require_count("floor_plan: seed", seed, 0)
     require_positive("metres_per_pixel", metres_per_pixel)
     if metres_per_pixel > COARSEST_M:
         raise ValueError(

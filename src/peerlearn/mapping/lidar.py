@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..graphs.checks import whole
-from ..values import require_positive
+from ..values import require_count, require_positive
 from .scans import Floats, Scans
 from .world import World
 
@@ -33,7 +32,7 @@ class Lidar:
     field_of_view_deg: float = 360.0
 
     def __post_init__(self) -> None:
-        whole("lidar", "beams", self.beams, 1)
+        require_count("lidar: beams", self.beams)
         require_positive("range_m", self.range_m)
         require_positive("field_of_view_deg", self.field_of_view_deg)
         if self.field_of_view_deg > 360:

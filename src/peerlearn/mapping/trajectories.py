@@ -15,7 +15,7 @@ from scipy.interpolate import CubicSpline
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
-from ..graphs.checks import whole
+from ..values import require_count
 from .scans import Floats
 from .ways import Grid, Numbers, largest, planning_grid, ways
 from .world import World
@@ -67,7 +67,7 @@ def smooth(waypoints: ArrayLike, points: int, closed: bool = True) -> Floats:
         closed: whether the drive ends where it began.
     """
     spline = _spline(_waypoints(waypoints, "waypoints"), closed)
-    whole("smooth", "points", points, 1)
+    require_count("smooth: points", points)
     fine = np.linspace(0, spline.x[-1], FINE * (points + len(spline.x)))
     lengths = _along(spline(fine))
     even = np.linspace(0, lengths[-1], points, endpoint=not closed)
@@ -157,8 +157,8 @@ def planned(
     Raises:
         ValueError: the largest connected free space is too small.
     """
-    whole("planned", "agents", agents, 1)
-    whole("planned", "waypoints_each", waypoints_each, 2)
+    require_count("planned: agents", agents)
+    require_count("planned: waypoints_each", waypoints_each, 2)
     generator = np.random.default_rng(seed)
     grid = planning_grid(world, clearance_m)
     roomy = largest(grid.graph, grid.clearance >= clearance_m)

@@ -17,7 +17,7 @@ import numpy as np
 from .. import graphs, tasks
 from ..algorithm import Algorithm
 from ..algorithms import CDSGD, DMSGD, DSGD, DSGT, Centralized, DiNNO, Isolated
-from ..data.sources import local
+from ..data.files import local
 from ..mapping import World, from_image, load_waypoints
 from ..record import Record
 from ..report import maps

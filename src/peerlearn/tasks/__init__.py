@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .base import BaseTask
-from .drift import digits_stream, graphical, image_stream, mnist_stream
-from .images import accuracy, cifar10, cifar100, digits, fashion_mnist, images, mnist
+from .drift import IMAGE_STREAMS, digits_stream, graphical, image_stream, mnist_stream
+from .images import IMAGES, accuracy, cifar10, cifar100, digits, fashion_mnist, images, mnist
 from .mapping import mapping
 from .ppo import PPOTask, pettingzoo, pursuit
 from .quadratic import QuadraticTask, quadratic
 from .supervised import Task
 
-_IMAGES = (digits, mnist, fashion_mnist, cifar10, cifar100)
-_STREAMS = (digits_stream, mnist_stream)
-
 TASKS: dict[str, Callable[..., BaseTask]] = {
-    t.__name__: t for t in (*_IMAGES, *_STREAMS, graphical, mapping, pettingzoo, pursuit, quadratic)
+    t.__name__: t
+    for t in (*IMAGES, *IMAGE_STREAMS, graphical, mapping, pettingzoo, pursuit, quadratic)
 }
 # Which functions take the further options that a task hands on.
 OPTIONS: dict[str, tuple[Callable[..., BaseTask], ...]] = {
-    **{t.__name__: (images, Task) for t in _IMAGES},
-    **{t.__name__: (image_stream, Task) for t in _STREAMS},
+    **{t.__name__: (images, Task) for t in IMAGES},
+    **{t.__name__: (image_stream, Task) for t in IMAGE_STREAMS},
     "graphical": (Task,),
     "mapping": (Task,),
     "pettingzoo": (PPOTask,),

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils.data import TensorDataset
 
+from ..data.datasets import Deferred, length
 from ..errors import nearest, short
-from ..learners.samples import Deferred, length
 from ..measure import RESERVED
 from ..values import is_number, is_whole
 

@@ -16,7 +16,7 @@ from ..data.drift import Change, Drift
 from ..data.streams import dealt, generated
 from ..errors import nearest
 from ..values import require_count
-from .images import Model, accuracy, network_for, normalized, raw_bytes
+from .images import Model, accuracy, network_for, raw_bytes
 from .models import mlp
 from .supervised import Task
 
@@ -37,7 +37,7 @@ def image_stream(
     """Images dealt to the agents anew every epoch: each predicts a class, then learns it.
 
     Args:
-        source: "digits", "mnist", "fashion_mnist", "cifar10" or "cifar100".
+        source: as of `images`.
         agents: how many agents share the images.
         batch_size: how many images an agent sees at a time: for all, or one per agent.
         pool: "all" deals training and test images together; "train" deals the training images and
@@ -54,8 +54,9 @@ def image_stream(
     if pool not in ("all", "train"):
         raise ValueError(f"pool is {pool!r}; {nearest(str(pool), ['all', 'train'])}")
     found = sources.load(source)
-    inputs, targets = normalized(source, found.train_inputs), found.train_targets
-    held_out = normalized(source, found.test_inputs), found.test_targets
+    suited = sources.SOURCES[source]
+    inputs, targets = suited.normalized(found.train_inputs), found.train_targets
+    held_out = suited.normalized(found.test_inputs), found.test_targets
     if pool == "all":
         inputs, targets = torch.cat([inputs, held_out[0]]), torch.cat([targets, held_out[1]])
     when = _drift(drift_rounds, drift_probability)
@@ -78,6 +79,9 @@ def digits_stream(agents: int = 10, batch_size: int | Sequence[int] = 5, **optio
 def mnist_stream(agents: int = 100, batch_size: int | Sequence[int] = 10, **options: Any) -> Task:
     """MNIST's 70,000 digits as a stream, dealt anew each epoch; options as `image_stream`."""
     return image_stream("mnist", agents, batch_size, **options)
+
+
+IMAGE_STREAMS = (digits_stream, mnist_stream)
 
 
 def graphical(

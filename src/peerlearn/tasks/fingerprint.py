@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
-from ..learners.samples import Data, Deferred, as_tensors, length
+from ..data.datasets import Data, Deferred, as_tensors, length
 
 SAMPLE_BYTES = 2**20  # of a larger tensor, rows spread over it are hashed, about this much
 

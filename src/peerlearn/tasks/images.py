@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import nll_loss
 
 from .. import data as sources
-from ..errors import unknown
-from .models import MODELS, dinno_cnn, mcmahan_cnn, mlp, vgg_small
+from ..values import require_known
+from .models import MODELS
 from .supervised import Task
 
 Model = nn.Module | Callable[[], nn.Module]
@@ -35,23 +34,24 @@ def images(
     """A classification task from one of the built-in image sources.
 
     Args:
-        source: "digits", "mnist", "fashion_mnist", "cifar10" or "cifar100".
+        source: the name of one, such as "mnist"; `peerlearn.data.SOURCES` lists them.
         agents: how many agents share the training images.
         partition, partition_options, seed: who owns which images; see `peerlearn.data.partition`.
-        model: a module, a function that makes one, or "mlp", "dinno_cnn", "vgg_small" or
-            "mcmahan_cnn"; by default a network that suits the source.
+        model: a module, a function that makes one, or a name, such as "mlp", of
+            `peerlearn.tasks.models.MODELS`; by default the network that suits the source.
         options: further arguments of `peerlearn.Task`.
     """
     found = sources.load(source)
     settings = dict(partition_options or {})
     parts = sources.partition(partition, found.train_targets, agents, seed, **settings)
-    inputs = normalized(source, found.train_inputs)
+    suited = sources.SOURCES[source]
+    inputs = suited.normalized(found.train_inputs)
     network, described = network_for(source, model, found)
     return Task(
         model=network,
         loss=nll_loss,
         data=[(inputs[p], found.train_targets[p]) for p in parts],
-        test=(normalized(source, found.test_inputs), found.test_targets),
+        test=(suited.normalized(found.test_inputs), found.test_targets),
         name=source,
         sample_bytes=raw_bytes(inputs),
         details={
@@ -64,12 +64,6 @@ def images(
     )
 
 
-def normalized(source: str, inputs: Tensor) -> Tensor:
-    """Pixels less their mean over the source's training images, over their deviation."""
-    mean, deviation = (torch.tensor(v).view(-1, 1, 1) for v in sources.NORMALIZATION[source])
-    return (inputs - mean) / deviation
-
-
 def raw_bytes(inputs: Tensor) -> int:
     """The size of a raw sample: one byte for each value, and one for the label."""
     return inputs[0].numel() + 1
@@ -79,24 +73,10 @@ def network_for(source: str, model: str | Model | None, found: sources.Images) -
     """The network, by default one that suits the source, and what the record calls it."""
     if model is not None and not isinstance(model, str):
         return model, "custom"
-    name = model or _default(source)
-    return _model(name, tuple(found.train_inputs.shape[1:]), found.classes), name
-
-
-def _default(source: str) -> str:
-    return {"digits": "mlp", "cifar10": "vgg_small", "cifar100": "vgg_small"}.get(
-        source, "dinno_cnn"
-    )
-
-
-def _model(name: str, shape: tuple[int, ...], classes: int) -> Callable[[], nn.Module]:
-    channels, size, _ = shape
-    if name == "mlp":
-        return partial(mlp, channels * size * size, (64,) if size < 20 else (64, 64), classes)
-    convolutional = {"dinno_cnn": dinno_cnn, "vgg_small": vgg_small, "mcmahan_cnn": mcmahan_cnn}
-    if name not in convolutional:
-        raise unknown("model", name, MODELS)
-    return partial(convolutional[name], channels, size, classes)
+    name = model or sources.SOURCES[source].model
+    require_known("model", name, MODELS)
+    channels, size = found.train_inputs.shape[1:3]
+    return partial(MODELS[name], channels, size, found.classes), name
 
 
 def digits(agents: int = 10, partition: str = "by_class", **options: Any) -> Task:
@@ -122,3 +102,6 @@ def cifar10(agents: int = 5, partition: str = "iid", **options: Any) -> Task:
 def cifar100(agents: int = 5, partition: str = "iid", **options: Any) -> Task:
     """CIFAR-100's 60,000 colour images in 100 classes, 32x32 pixels; options as `images`."""
     return images("cifar100", agents, partition, **{"batch_size": 128, **options})
+
+
+IMAGES = (digits, mnist, fashion_mnist, cifar10, cifar100)

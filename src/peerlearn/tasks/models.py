@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,11 @@ def mlp(inputs: int, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
     for before, after in itertools.pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(widths[-1], outputs), nn.LogSoftmax(dim=1))
+
+
+def image_mlp(channels: int = 1, size: int = 28, classes: int = 10) -> nn.Sequential:
+    """`mlp` on images: a hidden layer of 64, and from 20 pixels on a second one."""
+    return mlp(channels * size * size, (64,) if size < 20 else (64, 64), classes)
 
 
 def dinno_cnn(channels: int = 1, size: int = 28, classes: int = 10) -> nn.Sequential:
@@ -109,4 +115,7 @@ def map_network(
     return nn.Sequential(*layers, nn.Linear(widths[-1], 1), nn.Sigmoid(), nn.Flatten(0))
 
 
-MODELS = {"mlp": mlp, "dinno_cnn": dinno_cnn, "vgg_small": vgg_small, "mcmahan_cnn": mcmahan_cnn}
+MODELS: dict[str, Callable[[int, int, int], nn.Module]] = {
+    "mlp": image_mlp, "dinno_cnn": dinno_cnn, "vgg_small": vgg_small, "mcmahan_cnn": mcmahan_cnn,
+}  # fmt: skip
+"""name -> (channels, size, classes) -> a network for images of size x size pixels."""

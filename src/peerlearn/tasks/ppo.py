@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -14,7 +13,7 @@ from ..environments import Environment, Pursuit, Zoo
 from ..learners import PPOLearner
 from ..learners.modules import Layout
 from ..learners.policies import Policy
-from ..values import count_problems, is_number, is_positive, is_whole, require_count
+from ..values import count_problems, is_number, is_whole, positive_problems, require_count
 from .base import BaseTask
 from .supervised import made
 
@@ -121,11 +120,12 @@ class PPOTask(BaseTask):
         return 1 + max(round, 0) // self.rounds_per_collection if gradients else 0
 
     def problems(self) -> list[str]:
+        counts = ["episodes", "rounds_per_collection", "recent"]
+        counts += [] if self.batch_size is None else ["batch_size"]
         found = [
-            *_counts(self, "episodes", "rounds_per_collection", "recent"),
-            *_counts(self, *(["batch_size"] if self.batch_size is not None else [])),
-            *_positive(self, "variance"), *_positive(self, "clip"),
-            *_positive(self, "discount", most=1), *self._wrong_widths(),
+            *(s for name in counts for s in count_problems(name, getattr(self, name))),
+            *positive_problems("variance", self.variance), *positive_problems("clip", self.clip),
+            *positive_problems("discount", self.discount, most=1), *self._wrong_widths(),
         ]  # fmt: skip
         if self.gae is not None and not is_number(self.gae, 0, 1):
             found.append(f"gae is {self.gae!r}, expected a number from 0 to 1, or None")
@@ -241,15 +241,3 @@ def pettingzoo(
             "it out, or change the environment's arguments"
         )
     return task
-
-
-def _positive(task: PPOTask, name: str, most: float = math.inf) -> list[str]:
-    value = getattr(task, name)
-    if is_positive(value, most):
-        return []
-    upto = "" if math.isinf(most) else f" and at most {most:g}"
-    return [f"{name} is {value!r}, expected a number greater than 0{upto}"]
-
-
-def _counts(task: PPOTask, *names: str) -> list[str]:
-    return [s for name in names for s in count_problems(name, getattr(task, name))]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..errors import ConfigurationError
 from ..learners import QuadraticInTurn, QuadraticLearner
-from ..values import count_problems, is_positive
+from ..values import count_problems, positive_problems
 from .base import BaseTask
 from .fingerprint import digest_of_tensors
 
@@ -114,9 +114,8 @@ def quadratic(
 
 def _curvature(smoothness: Any, convexity: Any) -> list[str]:
     found = [
-        f"{name} is {value!r}, expected a positive number"
-        for name, value in (("smoothness", smoothness), ("convexity", convexity))
-        if not is_positive(value)
+        *positive_problems("smoothness", smoothness),
+        *positive_problems("convexity", convexity),
     ]
     if not found and convexity > smoothness:
         found.append(f"convexity is {convexity}, expected at most the smoothness, {smoothness}")

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 from torch import Tensor
 
-from ..data.sources import local
-from ..learners.randomness import generator
+from ..data.files import local
 from ..mapping import (
     Ground,
     Lidar,
@@ -34,6 +33,7 @@ from ..mapping import (
     smooth,
     through,
 )  # fmt: skip
+from ..randomness import VALIDATION, generator
 
 BUILT_IN = "rooms"
 ROOMS, IMAGE, ROS_MAP, WORLD = f"the plan {BUILT_IN!r}", "an image", "a map of ROS", "a World"
@@ -50,7 +50,6 @@ TAKEN_BY = {
 FOR_WAYPOINTS = ("waypoints_scale", "ways")
 CELLS, MOST_CELLS = 160, 1000  # of the longer side of the grid, unless its cells are given
 SEEN = 1  # cells around those that a beam has crossed, which count as seen too
-VALIDATION = 17  # the purpose of the random poses from which maps are validated
 
 Waypoints = str | Path | Sequence[NDArray[np.float64]]
 

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, Dataset, TensorDataset
 
 from ..data import Stream
+from ..data.datasets import Data, Deferred, as_tensors, length, loaded
 from ..data.streams import interleaved
 from ..learners import SupervisedLearner
 from ..learners.minibatches import Parts
-from ..learners.randomness import SPREAD, preserved, seed_from, seed_generators
-from ..learners.samples import Data, Deferred, as_tensors, length, loaded
+from ..randomness import SPREAD, preserved, seed_from, seed_generators
 from . import checks
 from .base import BaseTask
 from .fingerprint import digest_of_data, digest_of_model, digest_of_tensors, name_of

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from .. import graphs
 from ..links import Coordinator, Heard, Links, Neighborhood, Traffic, message_bytes
+from ..values import require_probability
 
 LATEST = 3  # a late message comes at most so many exchanges after its own
 
@@ -78,8 +79,7 @@ class InMemoryEngine:
 
     def __post_init__(self) -> None:
         for name in ("drop", "late"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected a probability, 0 to 1")
+            require_probability(name, getattr(self, name))
         self.traffic = Traffic(self.total)
         self._rule = graphs.as_rule(self.weights)
         self._turn = threading.Condition()  # whoever computes holds it; waiting hands it over

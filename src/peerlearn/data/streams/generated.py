@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...learners.randomness import HELD_OUT, SAMPLE, generator
+from ...randomness import HELD_OUT, SAMPLE, generator
 from ...values import require_count
 from ..drift import Drift
 from .base import NEVER, Batch, Numbers, Stream

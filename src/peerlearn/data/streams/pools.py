@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from ...learners.randomness import DEAL, generator
-from ...learners.samples import Data, as_tensors, length
+from ...randomness import DEAL, generator
+from ..datasets import Data, as_tensors, length
 from ..drift import Change, Drift
 from .base import NEVER, Batch, Numbers, Stream, require_kind
 
@@ -162,7 +162,7 @@ class dealt(_Pool):
         self.shuffle = shuffle
         pool = _tensors(data, "the pool of the stream")
         super().__init__(pool, agents, test, drift, change, sample_bytes)
-        self._part: tuple[int, Numbers] = (-1, np.zeros(0, np.int64))
+        self._shown = lru_cache(maxsize=1)(partial(_shown, self.change, self.targets))
 
     def places(
         self, seed: int, agents: Numbers, first: Numbers, size: int, concept: int
@@ -176,16 +176,14 @@ class dealt(_Pool):
                 place[here] = _permutation(seed, epoch, len(part))[place[here]]
         return part[place]
 
-    def _shown(self, concept: int) -> Numbers:
-        """The numbers of the samples that the concept shows; those of the latest are kept."""
-        if self._part[0] != concept:
-            shown = self.change.shown(self.targets, concept)
-            part = np.arange(len(self.targets)) if shown is None else shown.numpy()
-            self._part = (concept, part)
-        return self._part[1]
-
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), "shuffle": self.shuffle}
+
+
+def _shown(change: Change, targets: Tensor, concept: int) -> Numbers:
+    """The numbers of the samples that the concept shows."""
+    shown = change.shown(targets, concept)
+    return np.arange(len(targets)) if shown is None else shown.numpy()
 
 
 @lru_cache(maxsize=16)

@@ -9,9 +9,11 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-MINIBATCH, MODEL, EVALUATION = 1, 2, 3  # the purposes, so that streams never coincide
-SPREAD, DEAL, SAMPLE, HELD_OUT, DRIFT, CONCEPT = 11, 12, 13, 14, 15, 16
+# The purposes, no two alike, so that streams never coincide. Other numbers would be other runs.
+MINIBATCH, MODEL, EVALUATION = 1, 2, 3
+SPREAD, DEAL, SAMPLE, HELD_OUT, DRIFT, CONCEPT, VALIDATION = 11, 12, 13, 14, 15, 16, 17
 WORLD, ACTING, SHOWN = 21, 22, 23
+COORDINATOR = 0xC0
 
 
 def generator(*key: int) -> np.random.Generator:
