@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from .checks import team_problems
 from .config import Experiment, parse
 from .engines import join
 from .errors import ConfigurationError, Diverged, nearest
+from .files import replacing
 from .lock import holding
 from .record import EXPERIMENT_FILE as FILE_NAME
 from .setup import prepare
@@ -209,9 +209,8 @@ def _written(experiment: Experiment, folder: Path, team: Team, stack: ExitStack)
         return experiment
     stack.enter_context(holding(folder))
     content = json.dumps(experiment.describe(), indent=2, ensure_ascii=False)
-    scratch = folder / f"{FILE_NAME}.tmp"
-    scratch.write_text(content + "\n", encoding="utf-8")
-    os.replace(scratch, folder / FILE_NAME)
+    with replacing(folder / FILE_NAME) as scratch:
+        scratch.write_text(content + "\n", encoding="utf-8")
     return experiment
 
 

@@ -43,6 +43,8 @@ from typing import Any
 
 import numpy as np
 
+from .files import replacing
+
 SCHEMA = 1
 FILE_NAME = "record.jsonl"
 NEEDED = {"start": ("schema",), "evaluation": ("round", "measures", "seconds")}
@@ -167,12 +169,8 @@ def cut(path: Path, round: int) -> list[dict[str, Any]]:
         The lines that stay.
     """
     kept = [x for x in _lines(path) if x["kind"] != "end" and x.get("round", 0) <= round]
-    scratch = path.with_suffix(".tmp")
-    with scratch.open("w", encoding="utf-8") as file:
+    with replacing(path, durable=True) as scratch, scratch.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(x) + "\n" for x in kept)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(scratch, path)
     return kept
 
 
