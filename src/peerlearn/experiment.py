@@ -32,7 +32,7 @@ else:
 
 NAMED = 3  # runs of another configuration in an error, for they mostly differ in the same
 
-__all__ = ["FILE_NAME", "Experiment", "Outcome", "Step", "load", "problems", "run"]
+__all__ = ["FILE_NAME", "Experiment", "Outcome", "Step", "load", "run"]
 
 
 class Step(NamedTuple):
@@ -69,15 +69,6 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     if problems or experiment is None:
         raise ConfigurationError([str(p) for p in dict.fromkeys(problems)])
     return experiment
-
-
-def problems(path: str | Path, overrides: Sequence[str] = ()) -> list[str]:
-    """Every mistake in an experiment file; nothing is trained."""
-    try:
-        load(path, overrides)
-    except ConfigurationError as error:
-        return error.problems
-    return []
 
 
 def _read(path: Path) -> dict[str, Any]:
