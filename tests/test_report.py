@@ -22,9 +22,13 @@ from rich.console import Console
 import peerlearn as pl
 from peerlearn.record import FILE_NAME, Record, from_lines, read_all
 from peerlearn.report import Number, build, style, summarize, summary_table
-from peerlearn.report.figures import curve, draw
+from peerlearn.report.curves import curve
+from peerlearn.report.figures import draw
+from peerlearn.report.groups import grouped
 from peerlearn.report.measures import leading, measured, rounds_apart
-from peerlearn.report.table import NOTHING, cells, grouped, narrow, over_seeds, show
+from peerlearn.report.numbers import NOTHING, over_seeds, show
+from peerlearn.report.summary import cells
+from peerlearn.report.table import narrow
 
 NAUGHTY = '_<script>alert("1")</script> & $x_1$ {{ 7 * 7 }} <b>'
 # method -> (where its accuracy goes, how fast, how far its agents stay apart)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .. import snapshots
 from ..environments.pursuit import BORDER, EVADER, OBSTACLE, PURSUER
 from ..record import Record
-from .table import grouped
+from .groups import grouped
 
 BODIES = {"obstacles": OBSTACLE, "pursuers": PURSUER, "evaders": EVADER}
 MARGIN = 1.04  # around what a frame holds

@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
 
 from ..record import Record
+from ..words import listed
 from .curves import Curve, curve, how_to_read, line_and_band
+from .groups import graph_names, grouped
 from .measures import (
     COMMUNICATION,
     ENVIRONMENT_STEPS,
@@ -24,8 +26,9 @@ from .measures import (
     talks,
 )
 from .network import draw_graph
+from .numbers import Number, over_seeds, show
 from .style import FAINT, Drawing, color, legend, logarithmic, percent, styled
-from .table import Number, graph_names, grouped, listed, over_seeds, show, titled, words
+from .words import titled, words
 
 STEPS = "A step of each episode counts once, however many agents act in it."
 RECENTLY = "Each point: of the predictions since the evaluation before."

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from .. import snapshots
 from ..record import Record
+from .groups import grouped
 from .measures import talks
-from .table import grouped
 
 Arrays = dict[str, NDArray[Any]]
 

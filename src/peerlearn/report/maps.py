@@ -12,12 +12,14 @@ from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
 from ..record import Record
+from ..words import counted, listed
 from .animation import Animation, Film
+from .groups import graph_of
 from .mapped import Arrays, Building, MappedRun, buildings
 from .measures import talks
 from .panels import AGENTS, color, draw_agents, draw_ways, panels, shades, show, truth
 from .style import Drawing, shorten, styled
-from .table import counted, graph_of, listed, words
+from .words import words
 
 EDGE = "#2b323a"  # of the graph
 FAINT_WALLS, FAINT_WAYS = 0.4, 0.3  # behind the graph
@@ -116,7 +118,7 @@ def _methods(building: Building) -> Drawing:
         show(axes, scene, shades(scene, _common(run.last)), title)
     seeds = sorted({run.record.seed for run in runs.values()})
     caption = (
-        f"Mean of the agents' maps at the last evaluation, seed {listed([str(s) for s in seeds])}. "
+        f"Mean of the agents' maps at the last evaluation, seed {listed(seeds)}. "
         f"{_explained(scene)}{_drawn(scene)} IoU: walls found and real, over walls found or real; "
         "mean over the agents."
     )

@@ -14,9 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..record import Record
+from ..words import counted
+from .groups import graph_names
 from .measures import is_share, last
+from .numbers import Number, show
 from .style import FAINT, INK, Drawing, percent
-from .table import Number, counted, graph_names, show, words
+from .words import words
 
 NUMBERED = 60  # with more agents than these the numbers could not be read
 EDGES_DRAWN = 4000  # more would be a grey disc, and megabytes

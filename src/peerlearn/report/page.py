@@ -12,25 +12,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..record import EXPERIMENT_FILE, Record, read_all
+from ..words import counted, listed
 from . import maps, rollouts, spreadsheet, style
 from .figures import draw
+from .groups import graph_names, graph_of, grouped
 from .measures import is_coordinated, main_measure, outcome, rises, rounds_apart, talks
-from .table import (
-    NOTHING,
-    TEXTUAL,
-    Number,
-    Row,
-    cells,
-    counted,
-    graph_names,
-    graph_of,
-    grouped,
-    listed,
-    over_seeds,
-    show,
-    summarize,
-    words,
-)
+from .numbers import NOTHING, Number, over_seeds, show
+from .summary import TEXTUAL, Row, cells, summarize
+from .words import words
 
 PAGE = "report.html"
 TABLE = "table.csv"

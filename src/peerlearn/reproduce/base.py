@@ -12,8 +12,8 @@ import numpy as np
 
 from ..algorithm import Algorithm
 from ..record import Record
-from ..report.table import listed
 from ..tasks import BaseTask
+from ..words import listed
 
 Records = dict[str, Record]  # by the run's folder
 

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from ..record import Record
-from ..report.figures import curve, how_to_read, line_and_band
+from ..report.curves import curve, how_to_read, line_and_band
 from ..report.measures import is_share
 from ..report.style import Drawing, color, percent, save, styled
-from ..report.table import words
+from ..report.words import words
 from .base import lasting
 
 CHARACTERS_PER_INCH = 13  # of a caption
