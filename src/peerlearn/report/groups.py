@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..record import Record
-from .measures import is_coordinated
+from .measures import is_coordinated, talks
 from .words import words
 
 
@@ -19,7 +19,7 @@ def grouped(records: Sequence[Record]) -> dict[str, list[Record]]:
     several = len(graph_names(records)) > 1
     groups: dict[str, list[Record]] = {}
     for record in records:
-        graph = ", ".join(graph_names([record])) if several else ""
+        graph = graph_name(record) if several else ""
         label = f"{record.label}, {graph}" if graph else record.label
         groups.setdefault(label, []).append(record)
     found: dict[str, list[Record]] = {}
@@ -57,13 +57,28 @@ def _folder(record: Record) -> Path | None:
 
 def graph_names(records: Iterable[Record]) -> list[str]:
     """The names of the graphs of these runs, each once."""
-    graphs = [graph for graph in map(graph_of, records) if graph]
-    return list(dict.fromkeys(words(g["name"] or _kind(g)) or "unnamed" for g in graphs))
+    return list(dict.fromkeys(filter(None, map(graph_name, records))))
 
 
-def _kind(graph: dict[str, Any]) -> str:
-    """The kind of a schedule that begins with no graph."""
-    return str(graph.get("schedule") or "").partition("(")[0]
+def graph_name(record: Record) -> str:
+    """The graph's own, or that of the schedule by which it changes; empty without a graph."""
+    graph = graph_of(record)
+    return words(kind_of(graph)) or "unnamed" if graph else ""
+
+
+def kind_of(graph: Mapping[str, Any]) -> str:
+    """What it was made by: a topology, or a schedule that begins with no graph."""
+    return graph["name"] or str(graph.get("schedule") or "").partition("(")[0]
+
+
+def first_to_talk(runs: Mapping[str, Record]) -> dict[str, str]:
+    """Each graph once, and the label of the first run whose agents talked over it."""
+    found: dict[str, str] = {}
+    for label, record in runs.items():
+        graph = graph_name(record)
+        if graph and talks(record):
+            found.setdefault(graph, label)
+    return found
 
 
 def graph_of(record: Record) -> dict[str, Any] | None:

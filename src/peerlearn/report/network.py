@@ -15,13 +15,12 @@ from matplotlib.ticker import MaxNLocator
 
 from ..record import Record
 from ..words import counted
-from .groups import graph_names
+from .groups import graph_name
 from .measures import is_share, last
 from .numbers import Number, show
-from .style import FAINT, INK, Drawing, percent
+from .style import FAINT, INK, NUMBERED, Drawing, percent
 from .words import words
 
-NUMBERED = 60  # with more agents than these the numbers could not be read
 EDGES_DRAWN = 4000  # more would be a grey disc, and megabytes
 CIRCLES = ("cycle", "complete", "exponential", "static_exponential", "one_peer", "small_world")
 SMALLEST_RANGE = 0.01  # of the colours: a smaller difference should not look like a large one
@@ -46,7 +45,7 @@ def draw_graph(name: str, record: Record, measure: str) -> Drawing:
         values = np.full(len(network), np.nan)
     range_seen = _draw_agents(axes, network, places, values, measure)
     caption = f"{_told(network, len(edges), graph)} {_coloured(record, measure, range_seen)}"
-    return Drawing(name, figure, f"The graph: {graph_names([record])[0]}", caption)
+    return Drawing(name, figure, f"The graph: {graph_name(record)}", caption)
 
 
 def _draw_agents(
