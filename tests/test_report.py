@@ -10,6 +10,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -20,6 +21,8 @@ from matplotlib.colors import to_rgb
 from rich.console import Console
 
 import peerlearn as pl
+from peerlearn.describe import describe_graph
+from peerlearn.graphs import as_schedule
 from peerlearn.record import FILE_NAME, Record, from_lines, read_all
 from peerlearn.report import Number, build, style, summarize, summary_table
 from peerlearn.report.curves import curve
@@ -374,6 +377,32 @@ def test_several_graphs_are_told_apart() -> None:
     records = [from_lines(run) for run in (lines(), lines(graph=star), lines("Isolated"))]
     assert list(grouped(records)) == ["DiNNO, cycle", "DiNNO, star", "Isolated"]
     assert {d.name for d in draw(records)} == {*FIGURES, "graph_2"}
+
+
+@pytest.mark.parametrize(
+    ("graph", "is_round"),
+    [
+        (pl.graphs.cycle(9), True),
+        (pl.graphs.exponential(16), True),
+        (pl.graphs.one_peer_exponential(8), True),
+        (pl.graphs.link_failures(pl.graphs.cycle(9), p=0.3), True),
+        (pl.graphs.grid(3, 3), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_agents_that_are_neighbors_by_their_numbers_stand_in_a_circle(
+    graph: Any, is_round: bool
+) -> None:
+    """Told by the name under which a run's record has the graph."""
+    schedule = as_schedule(graph)
+    start, *rest = lines("DSGD", rounds=20, agents=schedule.agents)
+    run = [start | {"graph": describe_graph(schedule, None)}, *rest]
+    dots = drawings(run)["graph"].figure.axes[0].collections[-1]
+    places = np.asarray(dots.get_offsets())
+    away = np.linalg.norm(places - places.mean(axis=0), axis=1)
+    assert (np.ptp(away) < 1e-6) == is_round
+    turned = np.diff(np.unwrap(np.arctan2(*(places - places.mean(axis=0)).T[::-1])))
+    assert np.allclose(turned, 2 * np.pi / len(places)) == is_round, "in the order of their numbers"
 
 
 def test_who_talks_comes_first_even_if_all_have_a_graph(tmp_path: Path) -> None:
