@@ -70,13 +70,8 @@ class Building(NamedTuple):
 
     @property
     def watched(self) -> tuple[str, MappedRun]:
-        """Whose map is watched while it grows: DiNNO's, else that of the first that talks."""
-
-        def rank(item: tuple[str, MappedRun]) -> tuple[bool, bool]:
-            record = item[1].record
-            return record.start["algorithm"] != "DiNNO", not talks(record)
-
-        return min(self.runs.items(), key=rank)
+        """Whose map is watched while it grows: the first method's that talks, if one does."""
+        return min(self.runs.items(), key=lambda item: not talks(item[1].record))
 
 
 def buildings(records: Sequence[Record]) -> list[Building]:
