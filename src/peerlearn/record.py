@@ -5,7 +5,8 @@
 ``{"kind": "start", "schema": 1, ...}``
     what runs: algorithm, label, settings, task, agents, parameters, graph, rounds, seed, versions;
     ``gradients`` says how gradients are computed, and why; ``drifts`` are the rounds in which the
-    distribution of a stream changes.
+    distribution of a stream changes. ``falls``, which is there only where the task declares it,
+    tells of measures by their names whether less of them is better.
 ``{"kind": "evaluation", "round": k, "measures": {...}, "team": {...}, "seconds": {...}}``
     after k rounds. Measures are lists of one number per agent; traffic, gradient evaluations and
     what was suffered on a stream are cumulative. Of the whole team: ``communication``, the C(T, m)
@@ -109,6 +110,11 @@ class Record:
     def drifts(self) -> list[int]:
         """The rounds in which the distribution of the stream changed."""
         return self.start.get("drifts", [])
+
+    @property
+    def falls(self) -> dict[str, bool]:
+        """measure -> whether less of it is better, as far as the task has declared it."""
+        return self.start.get("falls", {})
 
     @property
     def finished(self) -> bool:

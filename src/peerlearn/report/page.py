@@ -120,7 +120,7 @@ def _team(records: Sequence[Record]) -> str:
 
 def _ranked(records: Sequence[Record], rows: Sequence[Row]) -> list[Row]:
     talking = {label for label, runs in grouped(records).items() if talks(runs[0])}
-    sign = -1 if rises(main_measure(records)) else 1
+    sign = -1 if rises(main_measure(records), records) else 1
     known = [row for row in rows if row.mean]
     return sorted(
         known, key=lambda r: (r.label not in talking, sign * r.mean.mean if r.mean else 0)

@@ -84,7 +84,8 @@ class Row:
 def summarize(records: Sequence[Record]) -> list[Row]:
     """One row for each algorithm, in the order in which they were begun."""
     measure, others = main_measure(records), further(records)
-    return [_row(label, group, measure, others) for label, group in grouped(records).items()]
+    rising = rises(measure, records)
+    return [_row(label, runs, measure, rising, others) for label, runs in grouped(records).items()]
 
 
 def cells(row: Row) -> dict[str, str]:
@@ -116,8 +117,10 @@ def cells(row: Row) -> dict[str, str]:
     }
 
 
-def _row(label: str, records: list[Record], measure: str, others: Sequence[str]) -> Row:
-    best, worst = (np.max, np.min) if rises(measure) else (np.min, np.max)
+def _row(
+    label: str, records: list[Record], measure: str, rising: bool, others: Sequence[str]
+) -> Row:
+    best, worst = (np.max, np.min) if rising else (np.min, np.max)
     lasting = [r for r in records if r.diverged is None]  # the others' last numbers say nothing
     several = [r for r in lasting if last(r, measure).size > 1 or r.start["agents"] == 1]
     each = [] if is_team(measure) else several  # of a team's measure no agent has its own value
