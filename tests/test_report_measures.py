@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import CLASSES, classification, samples
+from made_up import drawings, streamed
 from torch import Tensor
 
 import peerlearn as pl
 from peerlearn.errors import ConfigurationError
-from peerlearn.record import FILE_NAME, Record, read_all
+from peerlearn.record import FILE_NAME, Record, from_lines, read_all
 from peerlearn.report import build, summarize
 from peerlearn.report.figures import draw
-from peerlearn.report.measures import rises
+from peerlearn.report.measures import leading, measured, rises
 
 FALLS = {"wer": True, "terror_accuracy": False}
 
@@ -138,3 +139,48 @@ def test_mistakes_are_found_before_training(falls: Any, said: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         pl.train(task, pl.DSGD(), pl.graphs.cycle(4), rounds=1)
     assert said in str(caught.value)
+
+
+def test_recent_errors_are_those_since_the_evaluation_before() -> None:
+    run = streamed()
+    for line, wrong in zip(run[1:-1], (0, 5, 5, 30, 30, 30, 55), strict=True):
+        line["measures"]["cumulative_error"] = [wrong] * 10
+    recent = measured(from_lines(run), "recent_error_rate")
+    assert recent[1:, 0] == pytest.approx([0.1, 0, 0.5, 0, 0, 0.5])
+    assert np.isnan(recent[0]).all()  # nothing was predicted before the start
+    drawn = drawings(run)["rounds"]
+    assert drawn.title == "Recent error rate against rounds"
+    assert "At the end: DSGD 50.0\u00a0%." in drawn.caption
+
+
+def test_a_stream_without_classes_is_judged_by_its_loss() -> None:
+    run = streamed()
+    for line in run[1:-1]:
+        del line["measures"]["cumulative_error"]
+    (row,) = summarize([from_lines(run)])
+    assert (row.measure, row.wrong) == ("loss_per_prediction", None)
+    assert row.mean == pytest.approx((400 / 300, None))
+    assert drawings(run)["rounds"].title == "Recent loss per prediction against rounds"
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["cumulative_loss", "cumulative_error", "accuracy", "loss"], "accuracy"),
+        (["predictions", "cumulative_loss", "cumulative_error", "loss"], "loss"),
+        (["predictions", "cumulative_loss", "cumulative_error", "bytes_sent"], "error_rate"),
+        (["predictions", "cumulative_loss", "bytes_sent"], "loss_per_prediction"),
+        (["bytes_sent"], "loss"),
+    ],
+)
+def test_the_main_measure(names: list[str], expected: str) -> None:
+    assert leading(names) == expected
+
+
+def test_a_stream_with_a_test_set_is_judged_by_its_accuracy() -> None:
+    task = pl.tasks.digits_stream(2, pool="train", gradients="loop")
+    record = pl.train(task, pl.DSGD(), pl.graphs.path(2), rounds=2).record
+    (row,) = summarize([record])
+    assert row.measure == "accuracy"
+    assert row.cumulative_loss
+    assert row.cumulative_loss.mean == pytest.approx(record.final["cumulative_loss"].sum())
