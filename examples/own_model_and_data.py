@@ -65,6 +65,7 @@ def main() -> None:
         data=data,
         test=(x, torch.sin(3 * x)),
         measures={"error": error},
+        falls={"error": True},  # less is better
         batch_size=10,
         name="curve",
     )

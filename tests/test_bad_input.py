@@ -676,9 +676,11 @@ def test_labels_may_be_a_list_or_of_numpy():
         assert all(torch.equal(a, b) for a, b in zip(parts, expected, strict=True))
 
 
-def test_a_batch_that_one_agent_alone_has_too_small():
+def test_a_batch_that_one_agent_alone_has_too_small(tmp_path):
     task = classification(
         data=[samples(6), samples(6), samples(1)], batch_size=[6, 6, 1], model=with_batch_norm
     )
-    with pytest.raises(ValueError, match="a minibatch of agent 2 failed: Expected more than 1 v"):
-        pl.train(task, pl.DSGD(), graphs.cycle(3), rounds=2, device="cpu")
+    said = "the first minibatch of agent 2 failed: Expected more than 1 value"
+    with pytest.raises(ValueError, match=said):
+        pl.train(task, pl.DSGD(), graphs.cycle(3), rounds=2, device="cpu", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -50,7 +50,7 @@ def test_tensors_that_do_not_lie_in_one_piece_are_saved(tmp_path):
     assert torch.equal(load(tmp_path / "c").state["theta"], kept.state["theta"])
 
 
-@pytest.mark.parametrize("moment", ["save_file", "os.fsync", "os.replace"])
+@pytest.mark.parametrize("moment", ["checkpoint.save_file", "files.os.fsync", "files.os.replace"])
 def test_a_crash_while_writing_leaves_the_previous_one(tmp_path, monkeypatch, moment):
     path = tmp_path / checkpoint.FILE_NAME
     first = example(1)
@@ -64,10 +64,12 @@ def test_a_crash_while_writing_leaves_the_previous_one(tmp_path, monkeypatch, mo
         raise OSError("no space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"peerlearn.checkpoint.{moment}", half if moment == "save_file" else crash)
+        fails = half if moment == "checkpoint.save_file" else crash
+        patch.setattr(f"peerlearn.{moment}", fails)
         with pytest.raises(OSError, match="no space"):
             save(path, example(2))
     alike(load(path), first)
+    assert [p.name for p in tmp_path.iterdir()] == [checkpoint.FILE_NAME]
     third = example(3)
     save(path, third)
     alike(load(path), third)

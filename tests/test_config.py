@@ -16,7 +16,7 @@ from peerlearn.config import parse
 from peerlearn.data import files
 from peerlearn.describe import settings_of
 from peerlearn.errors import ConfigurationError
-from peerlearn.experiment import load, problems
+from peerlearn.experiment import load
 from peerlearn.graphs import SCHEDULES, TOPOLOGIES, WEIGHTS, GraphSchedule
 from peerlearn.schedules import SCHEDULES as RATES
 from peerlearn.schedules import Schedule
@@ -36,6 +36,15 @@ def write(folder, text):
     path = folder / "experiment.toml"
     path.write_text(text)
     return path
+
+
+def problems(path, overrides=()):
+    """Every mistake in an experiment file."""
+    try:
+        load(path, overrides)
+    except ConfigurationError as error:
+        return error.problems
+    return []
 
 
 def found(folder, text, *overrides):

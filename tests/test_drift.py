@@ -351,7 +351,7 @@ MISTAKES = {
         "a target is 9, expected class numbers below 9",
     ),
     "past the end": ("drift_rounds = [3, 9]", "task.drift: the drift in round 9 is past the end"),
-    "round 0": ("drift_rounds = [0]", "task.drift_rounds: drift_rounds cannot be"),
+    "round 0": ("drift_rounds = [0]", "task.drift_rounds: drift_rounds is wrong"),
     "a text": ('drift_rounds = "3"', "task.drift_rounds: got '3'"),
     "rates": ("drift_rounds = [3]\nbatch_size = [1, 2]", "task.batch_size: batch_size has 2 entr"),
 }

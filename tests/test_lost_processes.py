@@ -153,7 +153,7 @@ def test_what_was_kept_can_be_read(name, struck):
     assert [e for e in record.events if e["kind"] == "end"] == []
     written = {CHECKPOINT, "record.jsonl", LOCK}
     if 0 in CASES[name].victim:
-        written |= {"checkpoint.tmp"}  # of a process that was killed while it wrote
+        written |= {f"{CHECKPOINT}.tmp"}  # of a process that was killed while it wrote
     assert {f for f in went["left"] if not f[0].isdigit()} <= written
 
 

@@ -268,11 +268,12 @@ def test_an_evaluation_whose_snapshot_is_missing(tmp_path: Path) -> None:
     assert titles(drawn(tmp_path)["map-methods"].figure)[1:] == ["DiNNO · IoU 0.06"]
 
 
-def test_a_strip_of_six_frames(tmp_path: Path) -> None:
-    mapped(tmp_path, "DSGD")
-    mapped(tmp_path, "DiNNO", evaluated=range(21))
+def test_six_frames_of_the_first_method_that_talks(tmp_path: Path) -> None:
+    mapped(tmp_path, "Isolated")
+    mapped(tmp_path, "ConsensusADMM", evaluated=range(21))
+    mapped(tmp_path, "DynamicAveraging")
     strip = drawn(tmp_path)["map-frames"]
-    assert strip.title.endswith("DiNNO")
+    assert strip.title.endswith("ConsensusADMM")
     rounds = [int(title.split()[0]) for title in titles(strip.figure)]
     assert rounds == [0, 4, 8, 12, 16, 20]
 

@@ -130,7 +130,6 @@ LOST: dict[str, Any] = {"cause": "diverged", "reason": "DSGD diverged in round 3
             [made_up(lost_in=31, **LOST), made_up(lost_in=27, **LOST)],
             "diverged in round 27 and 31 (2 of 2 seeds)",
         ),
-        ([made_up(lost_in=31, reason=LOST["reason"])], "diverged in round 31"),
         ([made_up(lost_in=31, cause="interrupted", reason="interrupted")], "90.0 (worst 89.0)"),
     ],
 )

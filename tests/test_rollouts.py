@@ -23,7 +23,8 @@ from peerlearn.record import FILE_NAME, from_lines, read_all
 from peerlearn.report import build, figures, rollouts, style, summarize, summary_table
 from peerlearn.report.chases import chases
 from peerlearn.report.measures import leading, rises
-from peerlearn.report.table import Number, cells, show
+from peerlearn.report.numbers import Number, show
+from peerlearn.report.summary import cells
 
 STEPS, EVALUATED = 20, (0, 10)
 NAMES = {"rollout-frames.png", "rollout-frames.svg", "rollout-chase.gif"}

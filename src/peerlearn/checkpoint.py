@@ -7,7 +7,6 @@ Tensors: ``state.*`` the algorithm's state, ``learner.*`` samplers, counters and
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .errors import short
+from .files import replacing
 
 FILE_NAME = "checkpoint.safetensors"
 PARTS = ("state", "learner", "traffic")
@@ -47,11 +47,8 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "configuration": json.dumps(checkpoint.configuration),
         "seconds": json.dumps(checkpoint.seconds),
     }
-    scratch = path.with_suffix(".tmp")
-    save_file(tensors, scratch, metadata=metadata)
-    with open(scratch, "rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(scratch, path)
+    with replacing(path, durable=True) as scratch:
+        save_file(tensors, scratch, metadata=metadata)
 
 
 def load(path: Path) -> Checkpoint:

@@ -39,7 +39,7 @@ CHOICES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "drift": CHANGES,
 }
 # what a built-in task says of itself
-OWN_OF_TASK = ("source", "name", "sample_bytes", "details", "shared", "in_turn")
+OWN_OF_TASK = ("source", "name", "sample_bytes", "details", "falls", "shared", "in_turn")
 
 
 def _named(table: Any, path: str, known: Sequence[str]) -> tuple[str | None, list[Problem]]:

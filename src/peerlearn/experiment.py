@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from .checks import team_problems
 from .config import Experiment, parse
 from .engines import join
 from .errors import ConfigurationError, Diverged, nearest
+from .files import replacing
 from .lock import holding
 from .record import EXPERIMENT_FILE as FILE_NAME
 from .setup import prepare
@@ -32,7 +32,7 @@ else:
 
 NAMED = 3  # runs of another configuration in an error, for they mostly differ in the same
 
-__all__ = ["FILE_NAME", "Experiment", "Outcome", "Step", "load", "problems", "run"]
+__all__ = ["FILE_NAME", "Experiment", "Outcome", "Step", "load", "run"]
 
 
 class Step(NamedTuple):
@@ -69,15 +69,6 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     if problems or experiment is None:
         raise ConfigurationError([str(p) for p in dict.fromkeys(problems)])
     return experiment
-
-
-def problems(path: str | Path, overrides: Sequence[str] = ()) -> list[str]:
-    """Every mistake in an experiment file; nothing is trained."""
-    try:
-        load(path, overrides)
-    except ConfigurationError as error:
-        return error.problems
-    return []
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -209,9 +200,8 @@ def _written(experiment: Experiment, folder: Path, team: Team, stack: ExitStack)
         return experiment
     stack.enter_context(holding(folder))
     content = json.dumps(experiment.describe(), indent=2, ensure_ascii=False)
-    scratch = folder / f"{FILE_NAME}.tmp"
-    scratch.write_text(content + "\n", encoding="utf-8")
-    os.replace(scratch, folder / FILE_NAME)
+    with replacing(folder / FILE_NAME) as scratch:
+        scratch.write_text(content + "\n", encoding="utf-8")
     return experiment
 
 

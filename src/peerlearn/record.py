@@ -5,7 +5,8 @@
 ``{"kind": "start", "schema": 1, ...}``
     what runs: algorithm, label, settings, task, agents, parameters, graph, rounds, seed, versions;
     ``gradients`` says how gradients are computed, and why; ``drifts`` are the rounds in which the
-    distribution of a stream changes.
+    distribution of a stream changes. ``falls``, which is there only where the task declares it,
+    tells of measures by their names whether less of them is better.
 ``{"kind": "evaluation", "round": k, "measures": {...}, "team": {...}, "seconds": {...}}``
     after k rounds. Measures are lists of one number per agent; traffic, gradient evaluations and
     what was suffered on a stream are cumulative. Of the whole team: ``communication``, the C(T, m)
@@ -42,6 +43,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from .files import replacing
 
 SCHEMA = 1
 FILE_NAME = "record.jsonl"
@@ -109,6 +112,11 @@ class Record:
         return self.start.get("drifts", [])
 
     @property
+    def falls(self) -> dict[str, bool]:
+        """measure -> whether less of it is better, as far as the task has declared it."""
+        return self.start.get("falls", {})
+
+    @property
     def finished(self) -> bool:
         return any(e["kind"] == "end" for e in self.events)
 
@@ -167,12 +175,8 @@ def cut(path: Path, round: int) -> list[dict[str, Any]]:
         The lines that stay.
     """
     kept = [x for x in _lines(path) if x["kind"] != "end" and x.get("round", 0) <= round]
-    scratch = path.with_suffix(".tmp")
-    with scratch.open("w", encoding="utf-8") as file:
+    with replacing(path, durable=True) as scratch, scratch.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(x) + "\n" for x in kept)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(scratch, path)
     return kept
 
 

@@ -212,6 +212,7 @@ class Setup:
 
     def describe(self) -> dict[str, Any]:
         """The start line of the record."""
+        declared = {"falls": dict(self.task.falls)} if self.task.falls else {}
         return {
             **self.configuration,
             "label": self.label,
@@ -220,6 +221,7 @@ class Setup:
             "processes": self.team.size,
             "gradients": self.learner.note,
             "drifts": self.task.drifts(self.seed, self.rounds),
+            **declared,
             "versions": versions(),
         }
 

@@ -6,12 +6,13 @@ each evaluation, where the task has something to draw.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from .files import replacing
 
 FOLDER = "snapshots"
 
@@ -27,9 +28,8 @@ def path(folder: Path, round: int) -> Path:
 def save(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write a file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".tmp")
-    save_file({name: t.cpu().contiguous() for name, t in tensors.items()}, scratch)
-    os.replace(scratch, path)
+    with replacing(path) as scratch:
+        save_file({name: t.cpu().contiguous() for name, t in tensors.items()}, scratch)
 
 
 def scene(folder: Path) -> dict[str, Tensor]:

@@ -194,7 +194,8 @@ def _measured(measures: dict[str, Any]) -> str:
     import numpy as np
 
     from ..report.measures import leading, values
-    from ..report.table import Number, show, words
+    from ..report.numbers import Number, show
+    from ..report.words import words
 
     name = leading(measures)
     known = values(measures, name)

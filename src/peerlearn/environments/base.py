@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -40,6 +41,7 @@ class Environment(ABC):
         steps: the most steps an episode has.
         turns: how many act in a step, scripted ones included.
         measures: the names of what `tally` reports.
+        falls: name of one of them -> whether less of it is better; else a report tells by the name.
     """
 
     agents: int
@@ -49,6 +51,7 @@ class Environment(ABC):
     steps: int
     turns: int
     measures: ClassVar[tuple[str, ...]] = ()
+    falls: ClassVar[Mapping[str, bool]] = {}
 
     @abstractmethod
     def reset(self, episodes: int, generator: np.random.Generator) -> Floats:

@@ -88,6 +88,7 @@ class Pursuit(Environment):
     actions = 5
     discrete = False
     measures = ("captures", "first_capture")
+    falls = {"captures": False, "first_capture": True}
 
     def __init__(
         self,

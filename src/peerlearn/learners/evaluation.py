@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.datasets import Data, length
-from ..errors import ConfigurationError, short
+from ..errors import ConfigurationError, nearest, short
 from ..measure import RESERVED
 from ..randomness import EVALUATION, preserved, seed_from, seed_generators
 from .explained import explained, whose
@@ -91,6 +91,7 @@ class Judge:
         with preserved(self._samples.device):
             judged = self._task.judge(self._module, self._agents[0])
         require_measures(judged, self._task.measures)
+        require_measured(self._task.falls, [*self._task.measures, *judged])
         self._judged = set(judged)
 
     def _writes_into(self, batches: Sequence[tuple[int, Any]]) -> bool:
@@ -214,6 +215,20 @@ def require_measures(judged: Any, measures: Mapping[str, Any]) -> None:
     ]
     if found:
         raise ConfigurationError(found)
+
+
+def require_measured(falls: Mapping[str, bool], own: Sequence[str]) -> None:
+    """What `Task.falls` names must be measures of the task's own.
+
+    Raises:
+        ConfigurationError: some are not.
+    """
+    unknown = [name for name in falls if name not in own]
+    if unknown:
+        raise ConfigurationError([
+            f"falls names {name!r}, which is no measure of the task's own; {nearest(name, own)}"
+            for name in unknown
+        ])  # fmt: skip
 
 
 def _is_number(value: Any) -> bool:

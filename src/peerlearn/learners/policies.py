@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .. import checkpoint as checkpoints
+from ..files import replacing
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -139,10 +139,9 @@ class Policy(nn.Module):
     def save(self, path: str | Path) -> None:
         """Write it to a safetensors file, whole or not at all; missing folders are made."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(f"{path}.tmp")
         tensors = {name: p.detach().cpu().contiguous() for name, p in self.state_dict().items()}
-        save_file(tensors, scratch, {"policy": json.dumps(self.settings())})
-        os.replace(scratch, path)
+        with replacing(Path(path)) as scratch:
+            save_file(tensors, scratch, {"policy": json.dumps(self.settings())})
 
     @classmethod
     def load(cls, path: str | Path) -> Policy:

@@ -1,6 +1,8 @@
 """What came of the runs in a folder: one self-contained page, its figures, and a table."""
 
+from .numbers import Number
 from .page import build
-from .table import Number, Row, summarize, summary_table
+from .summary import Row, summarize
+from .table import summary_table
 
 __all__ = ["Number", "Row", "build", "summarize", "summary_table"]

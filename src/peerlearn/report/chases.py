@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from .. import snapshots
 from ..environments.pursuit import BORDER, EVADER, OBSTACLE, PURSUER
 from ..record import Record
-from .table import grouped
+from .groups import grouped
+from .pictures import file_name, kept_rounds
 
 BODIES = {"obstacles": OBSTACLE, "pursuers": PURSUER, "evaders": EVADER}
 MARGIN = 1.04  # around what a frame holds
@@ -64,8 +65,8 @@ class Chase(NamedTuple):
     number: int
 
     def name(self, picture: str) -> str:
-        """Of a picture's file: only further chases are counted."""
-        return picture if self.number == 1 else f"{picture}-{self.number}"
+        """Of a picture's file."""
+        return file_name(picture, self.number)
 
     @property
     def steps(self) -> int:
@@ -112,16 +113,14 @@ def chases(records: Sequence[Record]) -> list[Chase]:
 
 
 def _kept(records: Sequence[Record]) -> Iterator[Rollout]:
-    """The last roll-out of each run. Snapshots of rounds not on record do not count: after a crash
-    those rounds are run again."""
+    """The last roll-out of each run."""
     for record in records:
-        rounds = snapshots.rounds(record.folder) if record.folder else []
-        known = [k for k in rounds if k in record.rounds]
-        if record.folder and known:
-            tensors = snapshots.load(record.folder, known[-1])
+        kept = kept_rounds(record)
+        if record.folder and kept:
+            tensors = snapshots.load(record.folder, kept[-1])
             if tensors.keys() >= BODIES.keys():
                 places = {name: tensors[name][0].numpy() for name in BODIES}
-                yield Rollout(record, known[-1], places)
+                yield Rollout(record, kept[-1], places)
 
 
 def _box(places: Places, steps: slice) -> Corners:

@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
 
 from ..record import Record
+from ..words import listed
 from .curves import Curve, curve, how_to_read, line_and_band
+from .groups import first_to_talk, grouped
 from .measures import (
     COMMUNICATION,
     ENVIRONMENT_STEPS,
@@ -21,11 +23,11 @@ from .measures import (
     is_share,
     last,
     main_measure,
-    talks,
 )
 from .network import draw_graph
+from .numbers import Number, over_seeds, show
 from .style import FAINT, Drawing, color, legend, logarithmic, percent, styled
-from .table import Number, graph_names, grouped, listed, over_seeds, show, titled, words
+from .words import titled, words
 
 STEPS = "A step of each episode counts once, however many agents act in it."
 RECENTLY = "Each point: of the predictions since the evaluation before."
@@ -84,14 +86,10 @@ def _in_view(curves: dict[str, Curve], groups: Groups) -> dict[str, Curve]:
 
 
 def _graphs(groups: Groups, measure: str) -> Iterator[Drawing]:
-    """Each graph once, as the first algorithm that talks over it left its agents."""
-    drawn: set[str] = set()
-    for records in groups.values():
-        graphs = set(graph_names(records[:1]))
-        if graphs - drawn and talks(records[0]):
-            drawn |= graphs
-            name = "graph" if len(drawn) == 1 else f"graph_{len(drawn)}"
-            yield draw_graph(name, records[0], measure)
+    """As the first algorithm that talks over each graph left its agents."""
+    firsts = {label: records[0] for label, records in groups.items()}
+    for number, label in enumerate(first_to_talk(firsts).values(), start=1):
+        yield draw_graph("graph" if number == 1 else f"graph_{number}", firsts[label], measure)
 
 
 def _over_rounds(groups: Groups, name: str, measure: str) -> Iterator[Drawing]:

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from .. import snapshots
 from ..record import Record
+from .groups import grouped
 from .measures import talks
-from .table import grouped
+from .pictures import file_name, kept_rounds
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -64,19 +65,13 @@ class Building(NamedTuple):
     number: int
 
     def name(self, picture: str, number: int = 1) -> str:
-        """Of a picture's file, and of the number-th of its kind: only further ones are counted."""
-        counts = (self.number, number)
-        return "-".join([picture, *(str(n) for n in counts if n > 1)])
+        """Of a picture's file, the number-th of its kind."""
+        return file_name(picture, self.number, number)
 
     @property
     def watched(self) -> tuple[str, MappedRun]:
-        """Whose map is watched while it grows: DiNNO's, else that of the first that talks."""
-
-        def rank(item: tuple[str, MappedRun]) -> tuple[bool, bool]:
-            record = item[1].record
-            return record.start["algorithm"] != "DiNNO", not talks(record)
-
-        return min(self.runs.items(), key=rank)
+        """Whose map is watched while it grows: the first method's that talks, if one does."""
+        return min(self.runs.items(), key=lambda item: not talks(item[1].record))
 
 
 def buildings(records: Sequence[Record]) -> list[Building]:
@@ -93,13 +88,12 @@ def buildings(records: Sequence[Record]) -> list[Building]:
 
 
 def _mapped(record: Record) -> MappedRun | None:
-    """None where it has kept no maps. Snapshots of rounds not on record do not count: after a
-    crash those rounds are run again."""
-    if record.folder is None:
+    """None where it has kept no maps."""
+    kept = kept_rounds(record)
+    if record.folder is None or not kept:
         return None
-    kept = sorted({*snapshots.rounds(record.folder)} & {*record.rounds.tolist()})
     run = MappedRun(record, _arrays(snapshots.scene(record.folder)), kept)
-    return run if kept and "wall" in run.scene and "map" in run.last else None
+    return run if "wall" in run.scene and "map" in run.last else None
 
 
 def _arrays(tensors: Mapping[str, Tensor]) -> Arrays:

@@ -12,12 +12,13 @@ from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
 from ..record import Record
+from ..words import counted, listed
 from .animation import Animation, Film
+from .groups import first_to_talk
 from .mapped import Arrays, Building, MappedRun, buildings
 from .measures import talks
 from .panels import AGENTS, color, draw_agents, draw_ways, panels, shades, show, truth
 from .style import Drawing, shorten, styled
-from .table import counted, graph_of, listed, words
 
 EDGE = "#2b323a"  # of the graph
 FAINT_WALLS, FAINT_WAYS = 0.4, 0.3  # behind the graph
@@ -68,22 +69,10 @@ def _ground(building: Building) -> Drawing:
 
 
 def _graphs(building: Building) -> Iterator[Drawing]:
-    """Each graph once, as the first method that talks over it left its agents."""
-    drawn: set[str] = set()
-    for label, run in building.runs.items():
-        graph = _graph_name(run.record)
-        if graph and graph not in drawn and talks(run.record) and "edges" in run.last:
-            drawn.add(graph)
-            yield _graph(building.name("map-graph", len(drawn)), graph, label, run)
-
-
-def _graph_name(record: Record) -> str:
-    """The graph's own, or that of the schedule by which it changes; empty without a graph."""
-    graph = graph_of(record)
-    if graph is None:
-        return ""
-    schedule = str(graph.get("schedule") or "unnamed").partition("(")[0]
-    return words(graph["name"] or schedule)
+    """As the first method that talks over each graph left its agents."""
+    placed = {label: run.record for label, run in building.runs.items() if "edges" in run.last}
+    for number, (graph, label) in enumerate(first_to_talk(placed).items(), start=1):
+        yield _graph(building.name("map-graph", number), graph, label, building.runs[label])
 
 
 def _graph(name: str, graph: str, label: str, run: MappedRun) -> Drawing:
@@ -116,7 +105,7 @@ def _methods(building: Building) -> Drawing:
         show(axes, scene, shades(scene, _common(run.last)), title)
     seeds = sorted({run.record.seed for run in runs.values()})
     caption = (
-        f"Mean of the agents' maps at the last evaluation, seed {listed([str(s) for s in seeds])}. "
+        f"Mean of the agents' maps at the last evaluation, seed {listed(seeds)}. "
         f"{_explained(scene)}{_drawn(scene)} IoU: walls found and real, over walls found or real; "
         "mean over the agents."
     )

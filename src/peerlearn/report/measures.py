@@ -13,7 +13,7 @@ from ..record import Record
 ENVIRONMENT_STEPS = "environment_steps"  # played so far, where agents learn by acting
 BOOKKEEPING = (RESERVED - {"loss"}) | {ENVIRONMENT_STEPS}
 MAIN = ("accuracy", "train_accuracy", "team_reward", "wall_iou")  # before the task's others
-FALLING = (
+FALLING = (  # what is in the name of a measure of which less is better, where nobody says so
     "loss", "error", "cost", "regret", "distance", "mse", "mae", "nll", "bce", "brier",
     "cross_entropy", "divergence", "miss_rate", "perplexity", "first_capture",
 )  # fmt: skip
@@ -51,9 +51,11 @@ def further(records: Sequence[Record]) -> list[str]:
     return [n for n in names if n != main and n not in BOOKKEEPING and not n.startswith("train_")]
 
 
-def rises(measure: str) -> bool:
-    """Whether more is better: read from the name, for a record does not say."""
-    return not any(word in measure.lower() for word in FALLING)
+def rises(measure: str, records: Iterable[Record] = ()) -> bool:
+    """Whether more is better: as a task has declared it, or else read from the name."""
+    declared = {name: falls for record in records for name, falls in record.falls.items()}
+    guessed = any(word in measure.lower() for word in FALLING)
+    return not declared.get(measure.removeprefix("train_"), guessed)
 
 
 def is_share(measure: str) -> bool:
@@ -132,7 +134,7 @@ def generalization_gap(record: Record, measure: str) -> float:
         for a, b in zip(train, test, strict=False)
         if np.isfinite(a).all() and np.isfinite(b).all()
     ]
-    return float(both[-1] if rises(measure) else -both[-1]) if both else math.nan
+    return float(both[-1] if rises(measure, [record]) else -both[-1]) if both else math.nan
 
 
 def rounds_apart(record: Record) -> int:

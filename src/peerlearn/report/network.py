@@ -13,14 +13,21 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from .. import graphs
 from ..record import Record
+from ..words import counted
+from .groups import graph_name, kind_of
 from .measures import is_share, last
-from .style import FAINT, INK, Drawing, percent
-from .table import Number, counted, graph_names, show, words
+from .numbers import Number, show
+from .style import FAINT, INK, NUMBERED, Drawing, percent
+from .words import words
 
-NUMBERED = 60  # with more agents than these the numbers could not be read
 EDGES_DRAWN = 4000  # more would be a grey disc, and megabytes
-CIRCLES = ("cycle", "complete", "exponential", "static_exponential", "one_peer", "small_world")
+ROUND = (
+    graphs.cycle, graphs.complete, graphs.exponential, graphs.small_world,
+    graphs.one_peer_exponential,
+)  # fmt: skip
+CIRCLES = {made.__name__ for made in ROUND}  # whose agents are neighbors by their numbers
 SMALLEST_RANGE = 0.01  # of the colours: a smaller difference should not look like a large one
 
 Places = dict[int, Any]  # agent -> its (x, y) on the figure
@@ -43,7 +50,7 @@ def draw_graph(name: str, record: Record, measure: str) -> Drawing:
         values = np.full(len(network), np.nan)
     range_seen = _draw_agents(axes, network, places, values, measure)
     caption = f"{_told(network, len(edges), graph)} {_coloured(record, measure, range_seen)}"
-    return Drawing(name, figure, f"The graph: {graph_names([record])[0]}", caption)
+    return Drawing(name, figure, f"The graph: {graph_name(record)}", caption)
 
 
 def _draw_agents(
@@ -109,7 +116,7 @@ def _coloured(record: Record, measure: str, seen: tuple[float, float] | None) ->
 def _places(network: nx.Graph, graph: dict[str, Any]) -> Places:
     if graph.get("positions"):
         return dict(enumerate(graph["positions"]))
-    if graph["name"].startswith(CIRCLES):
+    if kind_of(graph) in CIRCLES:
         return nx.circular_layout(network)
     if len(network) <= 100 and nx.is_connected(network):
         return nx.kamada_kawai_layout(network)

@@ -12,25 +12,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..record import EXPERIMENT_FILE, Record, read_all
+from ..words import counted, listed
 from . import maps, rollouts, spreadsheet, style
 from .figures import draw
+from .groups import graph_names, graph_of, grouped
 from .measures import is_coordinated, main_measure, outcome, rises, rounds_apart, talks
-from .table import (
-    NOTHING,
-    TEXTUAL,
-    Number,
-    Row,
-    cells,
-    counted,
-    graph_names,
-    graph_of,
-    grouped,
-    listed,
-    over_seeds,
-    show,
-    summarize,
-    words,
-)
+from .numbers import NOTHING, Number, over_seeds, show
+from .summary import TEXTUAL, Row, cells, summarize
+from .words import words
 
 PAGE = "report.html"
 TABLE = "table.csv"
@@ -131,7 +120,7 @@ def _team(records: Sequence[Record]) -> str:
 
 def _ranked(records: Sequence[Record], rows: Sequence[Row]) -> list[Row]:
     talking = {label for label, runs in grouped(records).items() if talks(runs[0])}
-    sign = -1 if rises(main_measure(records)) else 1
+    sign = -1 if rises(main_measure(records), records) else 1
     known = [row for row in rows if row.mean]
     return sorted(
         known, key=lambda r: (r.label not in talking, sign * r.mean.mean if r.mean else 0)

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from .mapped import Arrays
+from .style import NUMBERED
 
 SHADES = colormaps["bone_r"]  # of the probability of a wall: white to black
 UNJUDGED = (0.80, 0.82, 0.85)  # of cells that are not judged
@@ -31,7 +32,6 @@ BAR = 0.7  # of the colour bar and its words
 TITLE = 0.27  # above a panel
 TALLEST = 2.0  # of a panel's room, height over width
 LOWEST_BAR = 1.9  # inches, of a figure with a colour bar: its words need them
-NUMBERED = 60  # with more agents than these the numbers could not be read
 
 
 def panels(count: int, scene: Arrays, across: int = 1) -> tuple[Figure, list[Axes]]:

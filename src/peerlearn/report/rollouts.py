@@ -15,10 +15,10 @@ from matplotlib.patches import Circle
 from numpy.typing import NDArray
 
 from ..record import Record
+from ..words import listed
 from .animation import Animation, Film
 from .chases import BODIES, Chase, Corners, Rollout, chases
 from .style import FAINT, INK, Drawing, shorten, styled
-from .table import listed
 
 MOVING = ("pursuers", "evaders")
 COLORS = {"obstacles": "#2b323a", "pursuers": "#c2182b", "evaders": "#1fa34a"}  # on any page
@@ -134,7 +134,7 @@ def _caption(chase: Chase) -> str:
     """What is seen, in a sentence."""
     rollouts = chase.rollouts.values()
     rounds = listed([f"{k:,}" for k in sorted({r.round for r in rollouts})])
-    seeds = listed([str(s) for s in sorted({r.record.seed for r in rollouts})])
+    seeds = listed(sorted({r.record.seed for r in rollouts}))
     same = ", from the same start for all methods" if len(rollouts) > 1 else ""
     places = next(iter(rollouts)).places
     hunted = "the evader" if places["evaders"].shape[1] == 1 else "evaders"

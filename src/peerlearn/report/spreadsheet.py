@@ -8,7 +8,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from .table import Number, Row
+from .numbers import Number
+from .summary import Row
 
 
 def save(rows: Sequence[Row], path: Path) -> None:

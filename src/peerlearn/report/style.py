@@ -29,6 +29,7 @@ INK = "#1c2128"  # of text and axes; inside a page it becomes the page's own col
 FAINT = "#8b949e"  # of edges: visible on white and on black
 CHARACTERS_ACROSS = 70  # of a figure, about
 LONGEST_LABEL = 40  # characters; a longer one would push the axes aside
+NUMBERED = 60  # with more agents than these their numbers could not be read
 STYLE: dict[str, Any] = {
     "figure.figsize": (4.7, 3.3),
     "font.size": 8.5,

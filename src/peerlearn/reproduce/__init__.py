@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import os
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from .. import record as records
 from ..errors import Diverged
@@ -26,12 +20,13 @@ from .averaging_mnist import (
     Figure8,
     Optimizers,
 )
-from .base import Planned, Reproduction, diverged
+from .base import Planned, Reproduction
 from .dinno_mapping import DinnoMapping
 from .dinno_mnist import DinnoMnist
 from .dinno_pursuit import DinnoPursuit
 from .dinno_scaling import DinnoScaling
 from .dmsgd_mnist import DmsgdMnist
+from .pool import carried_out
 
 REPRODUCTIONS: dict[str, Reproduction] = {
     r.name: r
@@ -77,7 +72,8 @@ def run(
     reproduction = REPRODUCTIONS[name]
     folder = Path(out or f"runs/{name}{'-short' if short else ''}")
     plan = _plan(name, short)
-    for done, finished in enumerate(_carry_out(name, short, folder, len(plan), jobs), start=1):
+    work = partial(_run_one, name, short, folder)
+    for done, finished in enumerate(carried_out(work, len(plan), jobs), start=1):
         if on_run is not None:
             on_run(done, len(plan), plan[finished].folder)
     found = {p.folder: records.read(folder / p.folder) for p in plan}
@@ -94,85 +90,6 @@ def _plan(name: str, short: bool) -> list[Planned]:
     return reproduction.shorten(plan) if short else plan
 
 
-def _carry_out(name: str, short: bool, folder: Path, count: int, jobs: int) -> Iterator[int]:
-    """The numbers of the runs, as they are done."""
-    if jobs == 1:
-        for number in range(count):
-            _run_one(name, short, folder, number)
-            yield number
-        return
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, spawn, _prepare_worker, (threads, os.getpid())) as pool:
-        waiting = {pool.submit(_work, name, short, folder, n): n for n in range(count)}
-        try:
-            with _handing_on():
-                for future in as_completed(waiting):
-                    future.result()
-                    yield waiting[future]
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextlib.contextmanager
-def _handing_on() -> Iterator[None]:
-    """SIGTERM reaches this process alone: hand it on to the workers, and end as by Ctrl-C."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def hand_on(number: int, frame: Any) -> None:
-        signal.signal(signal.SIGTERM, previous)
-        for worker in multiprocessing.active_children():
-            worker.terminate()
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, hand_on)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-_at_work = threading.Lock()  # held while a run is under way in this worker
-_asked = threading.Event()  # to stop: this worker begins nothing new
-
-
-def _prepare_worker(threads: int, parent: int) -> None:
-    import torch
-
-    torch.set_num_threads(threads)
-    for number in (signal.SIGINT, signal.SIGTERM):  # a run in progress has its own handlers
-        signal.signal(number, lambda *_: _asked.set())
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    """A worker whose parent was killed writes its checkpoint and ends, or else it would go on."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    _asked.set()
-    os.kill(os.getpid(), signal.SIGTERM)
-    _at_work.acquire()
-    os._exit(1)
-
-
-def _work(name: str, short: bool, folder: Path, number: int) -> None:
-    """`_run_one` in a worker.
-
-    A worker may have been given its next run already when it is asked to stop. And it must not
-    die of being asked: the pool would then end its other workers, before their checkpoints.
-    """
-    with _at_work:
-        if _asked.is_set():
-            raise KeyboardInterrupt
-        try:
-            _run_one(name, short, folder, number)
-        except KeyboardInterrupt:
-            _asked.set()
-            raise
-
-
 def _run_one(name: str, short: bool, folder: Path, number: int) -> None:
     """One run of the plan; a finished one stays, a stopped one goes on."""
     from ..training import train
@@ -181,7 +98,7 @@ def _run_one(name: str, short: bool, folder: Path, number: int) -> None:
     out = folder / planned.folder
     if (out / records.FILE_NAME).exists():
         kept = records.read(out)
-        if kept.finished or diverged(kept) is not None:
+        if kept.finished or kept.diverged is not None:
             return
     with contextlib.suppress(Diverged):  # its record says so, and so will the table
         train(

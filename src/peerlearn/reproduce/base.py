@@ -12,8 +12,8 @@ import numpy as np
 
 from ..algorithm import Algorithm
 from ..record import Record
-from ..report.table import listed
 from ..tasks import BaseTask
+from ..words import listed
 
 Records = dict[str, Record]  # by the run's folder
 
@@ -86,16 +86,9 @@ def select(records: Records, group: str, label: str) -> list[Record]:
     return [r for folder, r in sorted(records.items()) if folder.startswith(start)]
 
 
-def diverged(run: Record) -> int | None:
-    """The round in which a run diverged, also of a record so old that it gives no cause."""
-    last = run.events[-1] if run.events else {}
-    in_words = "cause" not in last and "diverged" in last.get("reason", "")
-    return last["round"] if in_words else run.diverged
-
-
 def lasting(runs: Sequence[Record]) -> list[Record]:
     """The runs that did not diverge."""
-    return [r for r in runs if diverged(r) is None]
+    return [r for r in runs if r.diverged is None]
 
 
 def final_percent(runs: list[Record], measure: str = "accuracy") -> str:
@@ -121,7 +114,7 @@ def _percent(runs: list[Record], measure: str) -> str:
 
 def lost(runs: list[Record]) -> str:
     """'diverged in round 40 (1 of 3 seeds)', or nothing."""
-    rounds = [k for k in map(diverged, runs) if k is not None]
+    rounds = [r.diverged for r in runs if r.diverged is not None]
     if not rounds:
         return ""
     shown = listed([f"{k:,}" for k in sorted(set(rounds))])

@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from .. import graphs, tasks
 from ..algorithm import Algorithm
 from ..algorithms import DSGD, DSGT, DiNNO
-from ..report.figures import Curve, how_to_read, line_and_band
+from ..report.curves import Curve, how_to_read, line_and_band
 from ..report.style import color, percent, styled
 from ..schedules import decaying, geometric, log
 from .base import Planned, Records, Reproduction, final_percent, lasting, markdown, select

@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from ..record import Record
-from ..report.figures import curve, how_to_read, line_and_band
+from ..report.curves import curve, how_to_read, line_and_band
 from ..report.measures import is_share
 from ..report.style import Drawing, color, percent, save, styled
-from ..report.table import words
-from .base import diverged, lasting
+from ..report.words import words
+from .base import lasting
 
 CHARACTERS_PER_INCH = 13  # of a caption
 
@@ -91,7 +91,7 @@ def _grid(count: int, columns: int) -> tuple[Figure, list[Axes]]:
 def _draw(axes: Axes, number: int, runs: Sequence[Record], measure: str) -> Artist:
     kept = curve(lasting(runs) or runs, measure)
     for run in runs:
-        if diverged(run) is not None:
+        if run.diverged is not None:
             lost = curve([run], measure)
             axes.plot(lost.rounds, lost.mean, color=color(number), linewidth=0.6, alpha=0.7)
             axes.plot(lost.rounds[-1:], lost.mean[-1:], "x", color=color(number))
@@ -100,6 +100,6 @@ def _draw(axes: Axes, number: int, runs: Sequence[Record], measure: str) -> Arti
 
 def _caption(contents: Panels) -> str:
     every = [runs for panel in contents.values() for runs in panel.values()]
-    lost = any(diverged(r) is not None for runs in every for r in runs)
+    lost = any(r.diverged is not None for runs in every for r in runs)
     cross = " A cross: this seed diverged; the mean is of the others." if lost else ""
     return how_to_read(max(map(len, every), default=1)) + cross

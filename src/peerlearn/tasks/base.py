@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,17 @@ from ..learner import Learner
 
 
 class BaseTask(ABC):
-    """Everything a run needs to know of its subject. A task is not changed by training."""
+    """Everything a run needs to know of its subject. A task is not changed by training.
+
+    Attributes:
+        stream: where its data arrive over time, a `peerlearn.data.Stream`.
+        falls: name of a measure -> whether less of it is better. It goes into the record; of
+            measures that are not named a report tells by their names.
+    """
 
     name: str = "task"
-    stream: Any = None  # where its data arrive over time: a `peerlearn.data.Stream`
+    stream: Any = None
+    falls: Mapping[str, bool] = {}
     agents: int
 
     @abstractmethod

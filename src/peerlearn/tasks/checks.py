@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def problems(task: Task) -> list[str]:
     """Everything that is wrong; where the data are no datasets, the sizes are not looked at."""
-    found = [*choice_problems(task), *function_problems(task)]
+    found = [*choice_problems(task), *function_problems(task), *fall_problems(task)]
     kinds = kind_problems(task)
     found += kinds or size_problems(task)
     return found + batch_problems(task) + model_problems(task) + spread_problems(task)
@@ -74,6 +74,15 @@ def _generator_problems(transform: Any) -> list[str]:
         "let it draw from the global ones (torch.rand, numpy.random, random), which are each "
         "agent's own while it is called"
     ]
+
+
+def fall_problems(task: Task) -> list[str]:
+    """Whether measures fall; that there are such is asked when networks are first judged."""
+    wanted = "expected a dict of name -> whether less is better, such as {'latency_s': True}"
+    if not isinstance(task.falls, Mapping):
+        return [f"falls is {short(task.falls)}, {wanted}"]
+    wrong = {n: v for n, v in task.falls.items() if not isinstance(v, bool)}
+    return [f"falls gives {name!r} {value!r}, {wanted}" for name, value in wrong.items()]
 
 
 def kind_problems(task: Task) -> list[str]:

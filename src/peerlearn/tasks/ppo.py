@@ -78,6 +78,10 @@ class PPOTask(BaseTask):
     def agents(self) -> int:  # type: ignore[override]
         return 1 if self.shared else self.facts.agents
 
+    @property
+    def falls(self) -> Mapping[str, bool]:  # type: ignore[override]
+        return self.facts.falls
+
     def make_environment(self) -> Environment:
         """An environment of one's own."""
         return self.world()

@@ -50,6 +50,10 @@ class Task(BaseTask):
         measures: name -> function of (outputs, targets) whose mean over the test set is reported;
             the loss always is.
         evaluate: a function of an agent's module (in evaluation mode) to further measures.
+        falls: name of one of these measures -> whether less of it is better, as in
+            {"latency_s": True}. A report needs it to tell the best agent from the worst. It is
+            told by the name where nothing is said: what is called an error falls, and what is
+            called by no word of that kind rises.
         batch_size: for all, or one per agent; None takes all of an agent's data every time. A
             batch larger than an agent's data is all of them. Of a stream, the sampling rates.
         transform: (inputs, targets) -> the same, applied to each training batch under the agent's
@@ -87,6 +91,7 @@ class Task(BaseTask):
     test: Data | Sequence[Data] | None = None
     measures: Mapping[str, Measure] = field(default_factory=dict)
     evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None
+    falls: Mapping[str, bool] = field(default_factory=dict)
     batch_size: int | Sequence[int] | None = 64
     transform: Callable[[Any, Any], tuple[Any, Any]] | None = None
     buffers: Literal["local", "mixed"] = "local"

@@ -1,0 +1,200 @@
+"""The table of a report: every number is the record's."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_up import KILLED, METHODS, STOP, changed, drawn_lines, lines, printed, streamed
+
+from peerlearn.record import from_lines, read_all
+from peerlearn.report import Number, style, summarize
+from peerlearn.report.figures import draw
+from peerlearn.report.numbers import NOTHING, over_seeds, show
+from peerlearn.report.summary import cells
+from peerlearn.report.table import narrow
+
+
+def test_numbers_in_the_table_are_those_of_the_record() -> None:
+    record = from_lines(lines())
+    (row,) = summarize([record])
+    final = record.final
+    assert row.worst == (final["accuracy"].min(), None)
+    assert row.best == (final["accuracy"].max(), None)
+    assert row.mean
+    assert row.consensus_error
+    assert row.mean.mean == pytest.approx(final["accuracy"].mean())
+    assert row.consensus_error.mean == pytest.approx(final["consensus_error"].mean())
+    assert row.bytes_sent == (final["bytes_sent"].mean(), None)
+    assert row.gradient_evaluations == (1200, None)
+    assert (row.rounds, row.planned, row.remarks) == ((600,), 600, ())
+
+
+def test_all_that_a_task_measures_is_in_the_table() -> None:
+    """Walls: their IoU is the main measure, and what else there is has columns of its own."""
+    run = lines(measure="wall_iou", rounds=40)
+    for line in run:
+        if line["kind"] == "evaluation":
+            line["measures"]["wall_iou_unseen"] = [0.25, math.nan] * 5
+    (row,) = summarize([from_lines(run)])
+    assert row.measure == "wall_iou"
+    assert list(row.others) == ["loss", "wall_iou_unseen"]
+    assert row.others["wall_iou_unseen"] == (0.25, None)
+    assert cells(row)["IoU of walls unseen"] == "0.25"
+    assert narrow([cells(row)])[:3] == ["algorithm", "IoU of walls, mean", "worst agent"]
+    titles = {d.title for d in draw([from_lines(run)])}
+    assert titles >= {"IoU of walls against rounds", "Loss against rounds"}
+    assert {d.name for d in draw([from_lines(run)])} >= {"rounds", "unseen", "loss"}
+
+
+def test_what_diverged_neither_counts_nor_hides_the_others() -> None:
+    """Its last numbers say nothing, and its curve ends where the others' do."""
+    wild = changed(lines("DSGD", rounds=60), "loss", 1e300, slice(10))
+    wild[-1] = {"kind": "stop", "round": 60, "cause": "diverged", "reason": "DSGD diverged"}
+    good = lines("DSGD", seed=1, rounds=60)
+    records = [from_lines(run) for run in (wild, good, lines(rounds=60))]
+    first, _ = summarize(records)
+    assert first.others["loss"] == (records[1].final["loss"].mean(), None)
+    assert first.remarks == ("seed 0: stopped after 60 rounds: DSGD diverged",)
+    (lone, _) = summarize([records[0], records[2]])
+    assert (lone.mean, lone.others["loss"], lone.remarks) == (
+        None, None, ("stopped after 60 rounds: DSGD diverged",)
+    )  # fmt: skip
+    (loss,) = [d for d in draw([records[0], records[2]]) if d.name == "loss"]
+    assert loss.figure.axes[0].get_ylim()[1] < 10
+    assert len(drawn_lines(loss, style.LIGHT[0])[0][0]) == 3, "of four evaluations the last is out"
+
+
+def test_one_network_of_all_has_no_worst_agent() -> None:
+    pooled, one = summarize([from_lines(lines("Centralized")), from_lines(lines())])
+    assert (pooled.worst, pooled.best) == (None, None)
+    assert pooled.mean
+    assert one.worst
+
+
+def test_numbers_that_are_worked_out() -> None:
+    (row,) = summarize([from_lines(lines())])
+    assert row.generalization_gap
+    assert row.generalization_gap.mean == pytest.approx(0.01)
+    assert row.total_seconds == (0.017 * 600, None)
+    assert cells(row)["seconds: gradient / exchange / evaluation"] == "7.8 / 1.2 / 0.6"
+    assert cells(row)["bytes sent per agent"] == "46.2 MB"
+
+
+def test_seeds_give_mean_and_spread() -> None:
+    records = [from_lines(lines("DSGD", seed=s)) for s in range(3)]
+    (row,) = summarize(records)
+    worst = [r.final["accuracy"].min() for r in records]
+    assert row.seeds == (0, 1, 2)
+    assert row.worst == pytest.approx((np.mean(worst), np.std(worst, ddof=1)))
+    assert "±" in cells(row)["worst agent"]
+
+
+def test_a_loss_is_best_where_it_is_smallest() -> None:
+    (row,) = summarize([from_lines(lines(measure="position_error"))])
+    assert row.measure == "position_error"
+    assert row.best
+    assert row.worst
+    assert row.best.mean < row.worst.mean
+    assert row.generalization_gap
+    assert row.generalization_gap.mean == pytest.approx(-0.01)
+
+
+def test_only_seeds_of_the_same_request_are_averaged(tmp_path: Path) -> None:
+    """What lies below one folder may be a sweep: the same seed with other settings, or again."""
+    for folder, settings in {"low": {"lr": 0.1}, "high": {"lr": 0.9}, "again": {"lr": 0.9}}.items():
+        for seed in (0, 1):
+            start, *rest = lines("DSGD", seed=seed)
+            run = tmp_path / folder / "DSGD" / f"seed-{seed}"
+            run.mkdir(parents=True)
+            text = "".join(json.dumps(x) + "\n" for x in [{**start, "settings": settings}, *rest])
+            (run / "record.jsonl").write_text(text)
+    rows = {row.label: row.seeds for row in summarize(read_all(tmp_path))}
+    assert rows == {f"DSGD, {folder}": (0, 1) for folder in ("low", "high", "again")}
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([], "not finished"),
+        ([STOP], f"stopped after 40 rounds: {STOP['reason']}"),
+        ([STOP, {"kind": "resume", "round": 40}], "not finished"),
+        ([STOP, {"kind": "resume", "round": 40}, {"kind": "end", "round": 40}], ""),
+    ],
+)
+def test_how_a_run_ended(events: list[dict], expected: str) -> None:
+    (row,) = summarize([from_lines([*KILLED, *events])])
+    assert "; ".join(row.remarks) == expected
+
+
+def test_the_terminal_shows_the_same_numbers() -> None:
+    records = [from_lines(lines(label="[bold]x[/bold]")), from_lines(KILLED)]
+    text = printed(records, width=300, full=True)
+    for row in summarize(records):
+        assert all(cell in text for cell in cells(row).values())
+    assert "DiNNO: not finished" in text
+
+
+def test_the_table_fits_into_a_small_terminal() -> None:
+    records = [from_lines(lines(method, seed=s)) for method in METHODS for s in range(3)]
+    text = printed(records, width=80, full=False)
+    headings = 3
+    assert len(text.splitlines()) <= len(METHODS) + headings + 2  # no row is broken
+    for row in summarize(records):
+        shown = cells(row)
+        assert all(shown[heading].replace(" ± ", "±") in text for heading in narrow([shown]))
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2), st.integers(0, 3))
+def test_numbers_over_seeds(values: list[float], unknown: int) -> None:
+    number = over_seeds([*values, *[math.inf] * unknown])
+    assert number == pytest.approx((np.mean(values), np.std(values, ddof=1)), abs=1e-6)
+    assert over_seeds([math.nan] * unknown) is None
+
+
+@pytest.mark.parametrize(
+    ("number", "measure", "expected"),
+    [
+        (Number(0.961, 0.003), "accuracy", "96.1 ± 0.3\u00a0%"),
+        (Number(38_480), "bytes_sent", "38.5 kB"),
+        (Number(1200), "gradient_evaluations", "1,200"),
+        (Number(0.00123), "consensus_error", "0.00123"),
+        (None, "loss", "\N{EN DASH}"),
+    ],
+)
+def test_numbers_in_words(number: Number | None, measure: str, expected: str) -> None:
+    assert show(number, measure) == expected
+
+
+def test_the_table_of_a_stream() -> None:
+    rows = summarize([from_lines(streamed(m)) for m in ("DSGD", "Centralized")])
+    for row in rows:
+        assert row.measure == "error_rate"
+        assert row.mean == pytest.approx((0.225, None), nan_ok=False)
+        assert row.cumulative_loss == (4000, None)
+        assert row.wrong == pytest.approx((0.225, None))
+        assert cells(row)["coordinator: sent / received"] == NOTHING
+    assert rows[0].best == (0, None)
+    assert rows[0].worst == pytest.approx((0.45, None))
+    assert rows[0].communication == (10 * 4810 * 4 * 2 * 60, None)
+    assert cells(rows[0])["communication"] == "23.1 MB"
+    assert cells(rows[0])["cumulative loss"] == "4,000"
+    text = printed([from_lines(streamed())], width=80, full=False)
+    assert "4,000" in text
+    assert "23.1 MB" in text
+
+
+def test_the_share_of_wrong_predictions_is_of_all_of_them() -> None:
+    """Agents that predict more count more; beside an accuracy it has a column of its own."""
+    run = lines(rounds=20)
+    sums = {"predictions": [100, *[10] * 9], "cumulative_error": [50, *[0] * 9]}
+    run[-2]["measures"] |= sums | {"cumulative_loss": [1.0] * 10}
+    (row,) = summarize([from_lines(run)])
+    assert row.measure == "accuracy"
+    assert row.wrong == pytest.approx((50 / 190, None))
+    assert cells(row)["wrong predictions"] == "26.3\u00a0%"
