@@ -137,6 +137,19 @@ def test_resuming_another_configuration_is_refused_before_anything_is_trained():
     assert {p: p.read_bytes() for p in Path("out").rglob("*") if p.is_file()} == kept
 
 
+@pytest.mark.parametrize("change", ["task.agents=5", "algorithms.DSGD.lr=0.9"])
+def test_runs_of_another_request_are_not_mixed(change):
+    experiment.run(experiment.load("tiny.toml", ["seeds=[0]"]), "out")
+    kept = {p: p.read_bytes() for p in Path("out").rglob("*") if p.is_file()}
+    other = experiment.load("tiny.toml", ["seeds=[1]", change])
+    said = (
+        rf"out holds runs of another request, such as out/DSGD/seed-0: {change.split('=')[0]} was"
+    )
+    with pytest.raises(ConfigurationError, match=said):
+        experiment.run(other, "out", resume=True)
+    assert {p: p.read_bytes() for p in Path("out").rglob("*") if p.is_file()} == kept
+
+
 def test_resuming_with_another_method_and_seed_runs_only_those():
     experiment.run(experiment.load("tiny.toml"), "out")
     Path("tiny.toml").write_text(TINY + "[[algorithms]]\nname = 'DSGT'\n")

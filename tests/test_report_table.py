@@ -118,6 +118,33 @@ def test_only_seeds_of_the_same_request_are_averaged(tmp_path: Path) -> None:
     assert rows == {f"DSGD, {folder}": (0, 1) for folder in ("low", "high", "again")}
 
 
+OTHER = {
+    "task": {"task": {"name": "digits", "partition": "iid"}},
+    "graph": {"graph": {"agents": 4, "name": "cycle", "schedule": "link_failures(p=0.9)"}},
+}
+
+
+@pytest.mark.parametrize("change", OTHER.values(), ids=OTHER)
+def test_other_tasks_and_graphs_are_no_seeds(change: dict, tmp_path: Path) -> None:
+    for seed, own in enumerate(({}, change)):
+        start, *rest = lines("DSGD", seed=seed)
+        run = tmp_path / f"run-{seed}"
+        run.mkdir()
+        text = "".join(json.dumps(x) + "\n" for x in [{**start, **own}, *rest])
+        (run / "record.jsonl").write_text(text)
+    assert [row.seeds for row in summarize(read_all(tmp_path))] == [(0,), (1,)]
+
+
+def test_what_the_seed_deals_is_no_other_request(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        start, *rest = lines("DSGD", seed=seed)
+        task = {"name": "digits", "partition_seed": seed, "data": f"digest {seed}"}
+        (tmp_path / f"run-{seed}").mkdir()
+        text = "".join(json.dumps(x) + "\n" for x in [{**start, "task": task}, *rest])
+        (tmp_path / f"run-{seed}" / "record.jsonl").write_text(text)
+    assert [row.seeds for row in summarize(read_all(tmp_path))] == [(0, 1)]
+
+
 @pytest.mark.parametrize(
     ("events", "expected"),
     [

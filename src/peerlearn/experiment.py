@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import record
+from .checkpoint import differences
 from .checks import team_problems
 from .config import Experiment, parse
 from .engines import join
@@ -30,6 +31,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+MAY_DIFFER = ("name", "seeds", "device", "engine", "timeout_s", "checkpoint_every")
 NAMED = 3  # runs of another configuration in an error, for they mostly differ in the same
 
 __all__ = ["FILE_NAME", "Experiment", "Outcome", "Step", "load", "run"]
@@ -265,10 +267,39 @@ def _check_folder(experiment: Experiment, folder: Path, resume: bool, team: Team
         raise ConfigurationError(
             [f"{folder} holds another run; resume it, choose another folder, or remove it"]
         )
-    found = list(_other_runs(experiment, folder, team))
+    found = list(_other_runs(experiment, folder, team)) or _other_request(experiment, folder)
     if found:
         more = [f"and {len(found) - NAMED} more like these"] if len(found) > NAMED else []
         raise ConfigurationError(found[:NAMED] + more)
+
+
+def _other_request(experiment: Experiment, folder: Path) -> list[str]:
+    """Runs that this experiment does not name stay beside its own only if their request is alike.
+
+    There may be other seeds and other methods.
+    """
+    names = {(label, seed) for label in experiment.algorithms for seed in experiment.settings.seeds}
+    requested = {folder / label / f"seed-{seed}" for label, seed in names}
+    others = [p.parent for p in folder.rglob(record.FILE_NAME) if p.parent not in requested]
+    path = folder / FILE_NAME
+    if not others or not path.exists():
+        return []
+    kept = _request(json.loads(path.read_text(encoding="utf-8")))
+    wanted = _request(json.loads(json.dumps(experiment.describe())))
+    both = kept["algorithms"].keys() & wanted["algorithms"].keys()
+    for told in (kept, wanted):
+        told["algorithms"] = {label: told["algorithms"][label] for label in both}
+    changed = differences(kept, wanted)
+    return changed and [
+        f"{folder} holds runs of another request, such as {min(others)}: {'; '.join(changed[:5])}; "
+        "choose another folder for this one"
+    ]
+
+
+def _request(told: dict[str, Any]) -> dict[str, Any]:
+    """What all runs of an experiment have in common, and its methods by their labels."""
+    alike = {name: value for name, value in told.items() if name not in MAY_DIFFER}
+    return {**alike, "algorithms": {a["label"]: a for a in told["algorithms"]}}
 
 
 def _other_runs(experiment: Experiment, folder: Path, team: Team) -> Iterator[str]:

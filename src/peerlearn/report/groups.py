@@ -28,11 +28,28 @@ def grouped(records: Sequence[Record]) -> dict[str, list[Record]]:
     return found
 
 
+ALIKE = ("settings", "agents", "parameters", "weights", "rounds", "evaluate_every", "dtype")
+DEALT = ("data", "samples", "partition_seed", "seed", "network", "test")  # what a seed decides
+
+
 def _only_seeds(records: Sequence[Record]) -> bool:
-    """Whether the runs differ in nothing but their seeds, as far as their requests tell."""
-    alike = ("settings", "agents", "parameters", "weights", "rounds", "evaluate_every", "dtype")
-    first, *others = [[r.start.get(name) for name in alike] for r in records]
-    return len({r.seed for r in records}) == len(records) and all(r == first for r in others)
+    """Whether the runs differ in nothing but their seeds, as far as their requests tell.
+
+    Those of one experiment have one task and one graph.
+    """
+    first, *others = [[r.start.get(name) for name in ALIKE] for r in records]
+    if len({r.seed for r in records}) < len(records) or any(r != first for r in others):
+        return False
+    if len({*map(_folder, records)}) == 1:
+        return True
+    first, *others = [[_task(r), r.start.get("graph")] for r in records]
+    return all(r == first for r in others)
+
+
+def _task(record: Record) -> dict[str, Any]:
+    """What was learned, but for what the seed has dealt."""
+    task = record.start.get("task") or {}
+    return {name: value for name, value in task.items() if name not in DEALT}
 
 
 def _by_folder(label: str, records: Sequence[Record]) -> dict[str, list[Record]]:
