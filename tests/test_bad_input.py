@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import make_dataclass
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import classification, network, samples, with_batch_norm
+from scipy import sparse
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -253,6 +255,26 @@ def frozen(value):
     return model
 
 
+def half_frozen():
+    model = network()
+    model[0].requires_grad_(False)
+    return model
+
+
+def tied():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4))
+    model[2].weight, model[2].bias = model[0].weight, model[0].bias
+    return model
+
+
+def noisy(inputs, targets, generator):
+    return inputs + torch.rand(inputs.shape, generator=generator), targets
+
+
+def enclosing(generator):
+    return lambda inputs, targets: (inputs + generator.random(), targets)
+
+
 TASKS = {
     "empty dataset": (
         {"data": [samples(3), samples(0), samples(3), samples(0)]},
@@ -309,6 +331,20 @@ TASKS = {
         {"model": lambda: network().requires_grad_(False)}, ["no trainable parameter"],
     ),
     "rates": ({"rates": {"1": 0.5}}, ["rates names '1'", "0.weight, 0.bias"]),
+    "rates of the frozen": (
+        {"model": half_frozen, "rates": {"0": 0.5}}, ["rates names '0', which is frozen"],
+    ),
+    "rates of the tied": (
+        {"model": tied, "rates": {"2": 0.5}}, ["rates names '2', which is tied to 0.bias, 0.weight"],
+    ),
+    "a generator of its own": (
+        {"transform": functools.partial(noisy, generator=torch.Generator())},
+        ["the transform has a random generator of its own"],
+    ),
+    "a generator enclosed": (
+        {"transform": enclosing(np.random.default_rng(0))},
+        ["the transform has a random generator of its own"],
+    ),
     "negative rates": ({"rates": {"0": -0.5}}, ["rate of '0' is -0.5", "zero or more"]),
 }  # fmt: skip
 
@@ -684,3 +720,53 @@ def test_a_batch_that_one_agent_alone_has_too_small(tmp_path):
     with pytest.raises(ValueError, match=said):
         pl.train(task, pl.DSGD(), graphs.cycle(3), rounds=2, device="cpu", out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+class Paired(torch.utils.data.Dataset):
+    """Inputs in a dict, as several towers of a network want them."""
+
+    def __init__(self, count, extra=()):
+        self.samples, self.extra = samples(count), dict(extra)
+
+    def __len__(self):
+        return len(self.samples[0])
+
+    def __getitem__(self, place):
+        inputs, targets = (part[place] for part in self.samples)
+        return {"left": inputs, "right": (inputs, 1.0), **self.extra}, targets
+
+
+class Left(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, inputs):
+        return self.head(inputs["left"])
+
+
+def test_the_bytes_of_samples_are_counted_however_they_are_nested():
+    made = pl.Task(model=Left, loss=cross_entropy, data=[Paired(3)] * 4)
+    run = pl.train(made, pl.Centralized(), rounds=1, device="cpu")
+    assert run.final["bytes_sent"].tolist() == [3 * (4 * 8 + 4 * 8 + 4 + 8)] * 4
+
+
+def test_samples_whose_size_is_not_known_are_told_before_training():
+    made = pl.Task(model=Left, loss=cross_entropy, data=[Paired(3, {"name": "x"})] * 4)
+    told(problems(made, pl.Centralized()), "a sample holds a str", "give the task", "sample_bytes")
+
+
+def test_uniform_weights_meet_every_graph_of_the_first_rounds():
+    schedule = graphs.function(lambda k: graphs.complete(4) if k < 3 else graphs.cycle(4), 4)
+    told(problems(graph=schedule, weights="uniform", rounds=5), "uniform")
+    pl.train(classification(), pl.DSGD(), schedule, weights="uniform", rounds=3, device="cpu")
+
+
+def test_weights_of_a_later_graph_that_break_a_need_are_told():
+    def slanted(graph):
+        matrix = nx.to_numpy_array(graph) * 0.2
+        matrix += np.diag(1 - matrix.sum(axis=1))
+        return sparse.csr_array(matrix + (0.1 if len(graph.edges) > 4 else 0.0) * np.eye(4)[::-1])
+
+    schedule = graphs.function(lambda k: graphs.complete(4) if k == 4 else graphs.cycle(4), 4)
+    told(problems(graph=schedule, weights=slanted, rounds=9), "do not all sum to one")

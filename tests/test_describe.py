@@ -14,7 +14,7 @@ from scipy import sparse
 
 import peerlearn as pl
 from peerlearn import graphs
-from peerlearn.describe import describe_schedule, digest, plain, settings_of
+from peerlearn.describe import describe_graph, describe_schedule, digest, plain, settings_of
 
 
 def rule(graph: nx.Graph, share: float = 0.5) -> sparse.csr_array:
@@ -131,3 +131,21 @@ def test_numbers_of_half_precision_are_told_as_well():
 
 def test_settings_take_numbers_of_numpy():
     assert json.dumps(settings_of(pl.DiNNO(local_steps=np.int64(2))))
+
+
+PLACES = {
+    "one node only": {0: (0.0, 1.0)},
+    "three coordinates": {a: (0.0, 1.0, 2.0) for a in range(4)},
+    "not finite": {a: (0.0, float("nan")) for a in range(4)},
+    "words": dict.fromkeys(range(4), "here"),
+}
+
+
+@pytest.mark.parametrize("places", PLACES.values(), ids=PLACES)
+def test_positions_that_cannot_be_drawn_are_left_out(places):
+    graph = nx.cycle_graph(4)
+    nx.set_node_attributes(graph, places, "position")
+    graph.graph["name"] = 5
+    told = describe_graph(graphs.as_schedule(graph), graphs.metropolis)
+    assert "positions" not in told
+    assert told["name"] == "5"

@@ -139,3 +139,8 @@ def test_exact_methods_reach_the_optimum_over_graphs_that_change(method, schedul
         task(), method, schedule, rounds=300, dtype="float64", device="cpu", evaluate_every=300
     )
     assert run.final["distance"].max() < 1e-10
+
+
+def test_exact_admm_keeps_the_network_of_an_agent_that_hears_nobody():
+    first, last = run_alone(pl.ConsensusADMM(), task(), GRAPH, rounds=1, drop=1.0)
+    assert torch.equal(last.theta, first.theta)

@@ -117,7 +117,8 @@ def test_vmap_equals_loop_to_rounding(batch_size, weighting):
 @pytest.mark.parametrize("gradients", ["loop", "vmap"])
 @pytest.mark.parametrize("weighting", ["equal", "size"])
 @pytest.mark.parametrize("batch_size", [3, (1, 4, 5, 4)])
-@pytest.mark.parametrize("around", [{}, {"clip": 0.1, "weight_decay": 0.5}])
+@pytest.mark.parametrize("around", [{}, {"clip": 0.01}, {"weight_decay": 0.5},
+                                    {"clip": 0.1, "weight_decay": 0.5}])  # fmt: skip
 def test_adding_a_gradient_is_adding_the_gradient(gradients, weighting, batch_size, around):
     task = classification(SIZES, gradients=gradients, weighting=weighting, batch_size=batch_size)
     options = {"clip": None, "weight_decay": 0.0} | around
@@ -705,3 +706,65 @@ def test_means_over_targets_of_any_kind_count_samples(kind, monkeypatch):
     for agent in range(2):
         outputs = learner.module(theta[agent], agent)(inputs)[:, 0]
         torch.testing.assert_close(measured[agent], mse_loss(outputs, inputs[:, 0]).detach())
+
+
+class Memory(nn.Module):
+    """A network with two scalars that it replaces at every call: a trace, and how often."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(4, 3)
+        self.register_buffer("trace", torch.zeros(()))
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.trace = 0.5 * self.trace + inputs.mean().detach()
+        self.calls = self.calls + 1
+        return self.head(inputs)
+
+
+def test_buffers_that_a_module_replaces_are_each_agents_own():
+    learner = hosted(classification(model=Memory, batch_size=None))
+    theta = learner.initial()
+    for _ in range(2):
+        learner.gradient(theta)
+    expected = torch.stack([1.5 * samples(6, seed=a)[0].mean() for a in range(4)])
+    state = learner.state()
+    torch.testing.assert_close(state["buffer.trace"], expected)
+    assert state["buffer.calls"].tolist() == [2] * 4
+
+
+def test_buffers_without_axes_are_mixed():
+    task = classification(model=Memory, batch_size=None, buffers="mixed")
+    run = pl.train(
+        task, pl.DSGD(lr=0.0), pl.graphs.complete(4), rounds=1, dtype="float64", device="cpu"
+    )
+    traces = torch.stack([run.model(a).trace for a in range(4)])
+    mean = torch.stack([samples(6, seed=a)[0].mean() for a in range(4)]).mean()
+    torch.testing.assert_close(traces, mean.expand(4))
+
+
+class Late(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(4, 3)
+        self.register_buffer("seen", None)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.seen = inputs.mean().detach()
+        return self.head(inputs)
+
+
+def test_a_buffer_that_appears_is_refused():
+    with pytest.raises(ValueError, match="buffer 'seen' appears or vanishes when the model is"):
+        hosted(classification(model=Late))
+
+
+def test_losses_and_measures_that_are_modules_follow_the_networks():
+    weight = torch.tensor([1.0, 2.0, 0.5])
+    task = classification(
+        loss=nn.CrossEntropyLoss(weight), measures={"squared": nn.CrossEntropyLoss(weight)}
+    )
+    run = pl.train(task, pl.Isolated(), rounds=2, dtype="float64", device="cpu")
+    np.testing.assert_array_equal(run.final["squared"], run.final["loss"])
+    assert task.loss.weight is weight

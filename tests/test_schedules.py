@@ -115,3 +115,13 @@ def test_what_grows_beyond_every_number_is_told_with_its_round(factor):
     assert at(schedule, 308, 1000) == pytest.approx(1e308)
     with pytest.raises(ValueError, match=r"geometric\(start=1.0, .*too large .* in round 309"):
         at(schedule, 309, 1000)
+
+
+def test_a_decaying_step_costs_nothing_however_many_rounds_are_planned():
+    rate = schedules.decaying(0.1, 0.01)
+    expected = 0.1
+    for _ in range(3):
+        expected *= 1 - 0.01 * expected
+    assert schedules.at(rate, 3, 10**20) == expected
+    assert rate.telling(10**20) == {0, 1}
+    assert schedules.at(rate, 0, 10**20) == 0.1

@@ -301,3 +301,14 @@ def test_logistic_regression_is_scipys(name, weighting):
     np.testing.assert_allclose(
         run.theta.numpy(), np.tile(solution, (len(run.theta), 1)), rtol=0, atol=1e-7
     )
+
+
+def test_exact_admm_without_a_penalty_is_each_agents_own_optimum():
+    task = pl.tasks.quadratic(4, 3, seed=2)
+    falling = pl.ConsensusADMM(rho=pl.schedules.linear(0.5, 0.0))
+    run = pl.train(task, falling, graphs.cycle(4), rounds=20, dtype="float64", device="cpu")
+    assert run.theta.isfinite().all()
+    alone = pl.train(
+        task, pl.ConsensusADMM(rho=0.0), graphs.cycle(4), rounds=1, dtype="float64", device="cpu"
+    )
+    torch.testing.assert_close(alone.theta, task.optima.double(), rtol=0, atol=1e-9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import threading
 
@@ -31,7 +32,7 @@ import peerlearn as pl
 from peerlearn.algorithm import Needs
 from peerlearn.checkpoint import FILE_NAME as CHECKPOINT
 from peerlearn.checkpoint import load
-from peerlearn.errors import Diverged
+from peerlearn.errors import Diverged, Unwritten
 
 
 def train(task=None, algorithm=None, graph=None, **options):
@@ -322,10 +323,10 @@ def test_without_a_folder_a_signal_still_ends_the_run():
 
 
 def poisoned(agent=2):
-    """A task in which one agent's data hold a NaN."""
+    """A task in which one agent's data hold a NaN, where they are not evaluated."""
     data = [samples(6, seed=a) for a in range(4)]
-    data[agent][0][0, 0] = float("nan")
-    return classification(data=data, batch_size=None)
+    data[agent][0][1, 0] = float("nan")
+    return classification(data=data, batch_size=None, training_sample=1)
 
 
 @pytest.mark.parametrize("algorithm", [pl.Isolated(), pl.DSGD(), pl.DiNNO()], ids=lambda a: a.name)
@@ -483,3 +484,44 @@ def test_losses_of_a_part_of_the_agents_are_told_for_the_right_ones(fraction):
             pl.tasks.quadratic(4, dimension=3), pl.FedAvg(lr=1e30, fraction=fraction), rounds=50,
             device="cpu",
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("where", ["test set", "training data"])
+def test_data_that_are_not_finite_stop_a_run_where_networks_are_judged(where, tmp_path):
+    task = classification()
+    spoiled = task.test[0] if where == "test set" else task.data[2][0]
+    spoiled[1] = float("nan")
+    agents = "agents 0, 1, 2, 3" if where == "test set" else "agent 2"
+    said = f"diverged in round 0: the loss on the {where} of {agents} is NaN"
+    with pytest.raises(Diverged, match=said):
+        train(task, out=tmp_path / "run")
+    kept = pl.record.read(tmp_path / "run")
+    assert kept.events[-1]["cause"] == "diverged"
+    assert not (tmp_path / "run" / CHECKPOINT).exists()
+
+
+def test_any_error_ends_the_record(tmp_path):
+    def broken(done):
+        if done == 3:
+            raise ZeroDivisionError("by hand")
+
+    with pytest.raises(ZeroDivisionError):
+        train(out=tmp_path / "run", on_round=broken)
+    stop = pl.record.read(tmp_path / "run").events[-1]
+    assert (stop["cause"], stop["round"]) == ("failed", 3)
+    assert stop["reason"] == "ZeroDivisionError: by hand"
+
+
+@pytest.mark.parametrize("room", [2_000, 20_000])
+def test_a_full_disk_is_told_and_loses_nothing(room, tmp_path):
+    whole = train(rounds=40, evaluate_every=1, dtype="float64")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        with pytest.raises(Unwritten, match=rf"cannot write {tmp_path}.*; make room for it and re"):
+            train(rounds=40, evaluate_every=1, dtype="float64", out=tmp_path / "run")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not [*(tmp_path / "run").glob("*.tmp")]
+    options = {"rounds": 40, "evaluate_every": 1, "dtype": "float64", "resume": True}
+    assert torch.equal(train(out=tmp_path / "run", **options).theta, whole.theta)

@@ -274,3 +274,29 @@ def test_lazy_weights_take_the_name_of_a_rule():
         graphs.lazy(rule)(graph).toarray() for rule in ("metropolis", graphs.metropolis)
     )
     assert (by_name == by_rule).all()
+
+
+MATRIX = nx.to_numpy_array(graphs.cycle(4)) / 2  # with an eigenvalue of -1
+
+
+def test_lazy_weights_of_a_matrix_serve():
+    rule = graphs.lazy(MATRIX)
+    np.testing.assert_allclose(rule(graphs.cycle(4)).toarray(), (np.eye(4) + MATRIX) / 2)
+    assert weights.problems(rule(graphs.cycle(4)), graphs.cycle(4), Needs.ASSUMPTION_2) == []
+
+
+THIRDS = graphs.metropolis(graphs.cycle(5)).toarray()
+
+
+@pytest.mark.parametrize(
+    "matrix", [THIRDS.astype(np.float32), THIRDS.round(9), torch.tensor(THIRDS).float()],
+    ids=["single", "nine digits", "torch"],
+)  # fmt: skip
+def test_rounded_weights_serve(matrix):
+    every = Needs.ASSUMPTION_2 | Needs.DOUBLY_STOCHASTIC | Needs.SYMMETRIC
+    assert weights.problems(matrix, graphs.cycle(5), every) == []
+
+
+def test_how_far_sums_are_off_is_shown():
+    (said, *_) = weights.problems(THIRDS * (1 + 1e-5), graphs.cycle(5), Needs.DOUBLY_STOCHASTIC)
+    assert "row 0 sums to 1.00001" in said or re.search(r"row \d sums to 1\.00001", said)

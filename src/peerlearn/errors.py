@@ -3,13 +3,15 @@
 PeerlearnError
 ├── ConfigurationError (also a ValueError)   something asked for cannot be done; nothing ran
 ├── Diverged                                 a loss or parameter is no longer finite
-└── Lost                                     another process of the team died or fell silent
+├── Lost                                     another process of the team died or fell silent
+└── Unwritten (also an OSError)              a file of a run cannot be written: the disk is full
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -50,6 +52,17 @@ class Lost(PeerlearnError):
     def __init__(self, processes: Sequence[int], round: int, reason: str) -> None:
         self.processes, self.round = list(processes), round
         super().__init__(f"{reason}; resume the run from its last checkpoint")
+
+
+class Unwritten(PeerlearnError, OSError):
+    """The system refuses to write a file of a run; what was there before stays."""
+
+    def __init__(self, path: Path, error: Exception) -> None:
+        self.path = path
+        reason = getattr(error, "strerror", None) or str(error)
+        super().__init__(
+            f"cannot write {path}: {reason}; make room for it and resume, what is there stays"
+        )
 
 
 def short(value: Any, most: int = 60) -> str:

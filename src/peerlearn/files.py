@@ -7,6 +7,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
+from .errors import Unwritten
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Around writing a file: what the system refuses becomes a sentence that names it.
+
+    Raises:
+        Unwritten: there is no room, or no permission.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise Unwritten(path, error) from error
+
 
 @contextmanager
 def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
@@ -20,11 +37,12 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
     """
     scratch = path.with_name(f"{path.name}.tmp")
     try:
-        yield scratch
-        if durable:
-            with scratch.open("rb+") as file:
-                os.fsync(file.fileno())
-        os.replace(scratch, path)
+        with writing(path):
+            yield scratch
+            if durable:
+                with scratch.open("rb+") as file:
+                    os.fsync(file.fileno())
+            os.replace(scratch, path)
     except BaseException:
         scratch.unlink(missing_ok=True)
         raise

@@ -44,7 +44,7 @@ from typing import Any
 
 import numpy as np
 
-from .files import replacing
+from .files import replacing, writing
 
 SCHEMA = 1
 FILE_NAME = "record.jsonl"
@@ -56,19 +56,24 @@ class Recorder:
     """Appends lines to a record."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
 
     def write(self, kind: str, **fields: Any) -> None:
-        self._file.write(json.dumps({"kind": kind, **as_json(fields)}, allow_nan=False) + "\n")
-        self._file.flush()
+        line = json.dumps({"kind": kind, **as_json(fields)}, allow_nan=False) + "\n"
+        with writing(self._path):
+            self._file.write(line)
+            self._file.flush()
 
     def keep(self) -> None:
         """Down to the disk, as before a checkpoint, which must not survive what it goes on from."""
-        os.fsync(self._file.fileno())
+        with writing(self._path):
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        self._file.close()
+        with writing(self._path):
+            self._file.close()
 
 
 @dataclass

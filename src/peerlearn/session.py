@@ -20,7 +20,7 @@ from .archive import Archive
 from .checkpoint import Checkpoint
 from .checks import is_true
 from .engines.base import KEPT
-from .errors import ConfigurationError, Diverged, Lost
+from .errors import ConfigurationError, Diverged, Lost, PeerlearnError
 from .learners import Regularized, Timed
 from .measure import Clock, consensus_error, consensus_error_normalized
 from .setup import Setup
@@ -134,7 +134,8 @@ class Session:
         except Exception as error:
             causes = {Diverged: "diverged", Lost: "lost"}
             cause = causes.get(type(error), "failed")
-            said = str(error) if cause != "failed" else f"{type(error).__name__}: {error}"
+            own = isinstance(error, PeerlearnError)
+            said = str(error) if own else f"{type(error).__name__}: {error}"
             with suppress(OSError):  # it may be that the record itself cannot be written
                 self.archive.write(
                     "stop", round=getattr(error, "round", self.done), cause=cause, reason=said
@@ -266,8 +267,8 @@ class Session:
             "team": self.engine.traffic.team(),
             "seconds": self.team.tell(self.clock.read()),
         }
-        self.archive.write("evaluation", **evaluation)
         self._check_measured(evaluation["measures"])
+        self.archive.write("evaluation", **evaluation)
         if self.setup.kept:  # before the checkpoint, after which it would not be made again
             self.archive.draw(self.done, self.learner.snapshot(self.state.theta))
         self._save()

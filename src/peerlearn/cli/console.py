@@ -49,12 +49,12 @@ def told(on_interrupt: str = "stopped") -> Iterator[None]:
         on_interrupt: what to say after Ctrl-C; nothing if it is empty.
     """
     from ..engines import speaks
-    from ..errors import Diverged, Lost
+    from ..errors import Diverged, Lost, Unwritten
 
     try:
         with _heard_out():
             yield
-    except (Diverged, Lost) as error:
+    except (Diverged, Lost, Unwritten) as error:
         lost = error.processes if isinstance(error, Lost) else ()
         tell([str(error)] if speaks(lost) else [])
         raise typer.Exit(LOST if isinstance(error, Lost) else FAILED) from None
