@@ -335,7 +335,8 @@ TASKS = {
         {"model": half_frozen, "rates": {"0": 0.5}}, ["rates names '0', which is frozen"],
     ),
     "rates of the tied": (
-        {"model": tied, "rates": {"2": 0.5}}, ["rates names '2', which is tied to 0.bias, 0.weight"],
+        {"model": tied, "rates": {"2": 0.5}},
+        ["rates names '2', which is tied to 0.bias, 0.weight"],
     ),
     "a generator of its own": (
         {"transform": functools.partial(noisy, generator=torch.Generator())},

@@ -81,6 +81,9 @@ def test_numbers_that_are_worked_out() -> None:
     (row,) = summarize([from_lines(lines())])
     assert row.generalization_gap
     assert row.generalization_gap.mean == pytest.approx(0.01)
+    assert row.variance
+    final = from_lines(lines()).final["accuracy"]
+    assert row.variance.mean == pytest.approx(((final - final.mean()) ** 2).mean())
     assert row.total_seconds == (0.017 * 600, None)
     assert cells(row)["seconds: gradient / exchange / evaluation"] == "7.8 / 1.2 / 0.6"
     assert cells(row)["bytes sent per agent"] == "46.2 MB"

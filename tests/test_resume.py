@@ -235,6 +235,7 @@ OTHERS = {
     "setting": ({"algorithm": pl.DSGD(lr=0.5)}, ["settings.lr was", "is now 0.5"]),
     "seed": ({"seed": 4}, ["seed was 0 and is now 4"]),
     "rounds": ({"rounds": 12}, ["rounds was 9 and is now 12"]),
+    "how often": ({"evaluate_every": 2}, ["evaluate_every was 3 and is now 2"]),
     "dtype": ({"dtype": "float64"}, ["dtype was 'float32' and is now 'float64'"]),
     "weights": ({"weights": "maximum_degree"}, ["weights was 'metropolis'"]),
     "graph": ({"graph": pl.graphs.complete(4)}, ["graph.edges was"]),

@@ -242,6 +242,9 @@ def test_a_damaged_zipped_file_is_refused(small_idx, monkeypatch, tmp_path):
     [
         ("a", b"", "no idx file"),
         ("a", b"\0\0\x08\x03\0\0", "no idx file"),
+        ("a", b"\0\0\x08", "no idx file"),
+        ("a", b"\0\0\x08\0", "an array of 0 dimensions, expected 2"),
+        ("a", pack(np.zeros(4)), "an array of 1 dimensions, expected 2"),
         ("a", b"\x89PNG\r\n\x1a\n" * 9, "no idx file"),
         ("a", b"\0\0\x0d" + pack(np.zeros((2, 2)))[3:], "no idx file"),
         ("a", pack(np.zeros((5, 3)))[:-1], "holds 14 bytes after its header, which promises 15"),
@@ -253,7 +256,7 @@ def test_a_damaged_zipped_file_is_refused(small_idx, monkeypatch, tmp_path):
 def test_what_is_no_idx_file_is_refused(tmp_path, name, content, message):
     write(tmp_path, {name: content})
     with pytest.raises(ValueError, match=message):
-        idx.read_idx(tmp_path / name)
+        idx.read_idx(tmp_path / name, axes=2)
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
@@ -262,7 +265,14 @@ def test_idx_files_are_read_as_written(tmp_path, suffix, shape):
     array = np.arange(np.prod(shape)).reshape(shape)
     content = pack(array)
     write(tmp_path, {f"a{suffix}": gzip.compress(content) if suffix else content})
-    assert np.array_equal(idx.read_idx(tmp_path / f"a{suffix}"), array)
+    assert np.array_equal(idx.read_idx(tmp_path / f"a{suffix}", len(shape)), array)
+
+
+def test_test_images_of_another_size_are_refused(monkeypatch, tmp_path):
+    write(tmp_path / "mnist", {**idx_contents(), NAMES[2]: pack(np.zeros((6, 14, 56)))})
+    monkeypatch.setenv(files.VARIABLE, str(tmp_path))
+    with pytest.raises(ValueError, match="MNIST: the training images are .*, the test images"):
+        load("mnist")
 
 
 @pytest.mark.parametrize("labels", [np.arange(5), np.arange(6) + 5, np.zeros(0)])

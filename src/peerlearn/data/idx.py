@@ -30,7 +30,14 @@ class IdxFiles(Published):
         return f"{self.folders[0]}/ with {names} (or the same unzipped)"
 
     def read(self) -> tuple[Bytes, Bytes, Bytes, Bytes]:
-        train, train_labels, test, test_labels = (read_idx(self._find(n)) for n in self.md5)
+        train, train_labels, test, test_labels = (
+            read_idx(self._find(name), axes=3 if "images" in name else 1) for name in self.md5
+        )
+        if train.shape[1:] != test.shape[1:]:
+            raise ValueError(
+                f"{self.title}: the training images are {train.shape[1:]} pixels large, the test "
+                f"images {test.shape[1:]}; fetch the files again"
+            )
         return train[:, None], train_labels, test[:, None], test_labels
 
     def _find(self, name: str) -> Path:
@@ -49,18 +56,27 @@ class IdxFiles(Published):
         return digest_of(path) in {d for o in others for d in o.md5.values()}
 
 
-def read_idx(path: Path) -> Bytes:
+def read_idx(path: Path, axes: int) -> Bytes:
     """The array of bytes in an idx file, plain or gzipped.
 
     The header is two zero bytes, 8 for unsigned bytes, the number of dimensions, and each
     dimension as a big-endian 32-bit number.
 
+    Args:
+        path: the file.
+        axes: how many dimensions the array has: 3 of images, 1 of labels.
+
     Raises:
         ValueError: the file is damaged or of another format.
     """
     data = _content(path)
-    if data[:3] != b"\0\0\x08" or len(data) < 4 * (data[3] + 1):
+    if data[:3] != b"\0\0\x08" or len(data) < 4 or len(data) < 4 * (data[3] + 1):
         raise ValueError(f"{path} starts with {data[:4]!r}: no idx file of bytes; fetch it again")
+    if data[3] != axes:
+        raise ValueError(
+            f"{path} is an array of {data[3]} dimensions, expected {axes} (images have 3, labels "
+            "1): it is another file; fetch it again"
+        )
     shape = np.frombuffer(data, ">u4", count=data[3], offset=4).tolist()
     values = np.frombuffer(data, np.uint8, offset=4 * (len(shape) + 1))
     if values.size != math.prod(shape):

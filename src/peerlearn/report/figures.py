@@ -23,6 +23,7 @@ from .measures import (
     is_share,
     last,
     main_measure,
+    talks,
 )
 from .network import draw_graph
 from .numbers import Number, over_seeds, show
@@ -86,8 +87,12 @@ def _in_view(curves: dict[str, Curve], groups: Groups) -> dict[str, Curve]:
 
 
 def _graphs(groups: Groups, measure: str) -> Iterator[Drawing]:
-    """As the first algorithm that talks over each graph left its agents."""
-    firsts = {label: records[0] for label, records in groups.items()}
+    """As the first algorithm that talks over each graph, and did not diverge, left its agents."""
+    finished = {
+        label: next((r for r in records if r.diverged is None), records[0])
+        for label, records in groups.items()
+    }
+    firsts = dict(sorted(finished.items(), key=lambda item: item[1].diverged is not None))
     for number, label in enumerate(first_to_talk(firsts).values(), start=1):
         yield draw_graph("graph" if number == 1 else f"graph_{number}", firsts[label], measure)
 
@@ -147,8 +152,8 @@ def _over_bytes(groups: Groups, name: str, measure: str, paid_in: str) -> Iterat
     for number, (label, records) in enumerate(groups.items()):
         c = curves[label]
         paid = _mean_at(c.rounds, curve(records, paid_in))
-        if len(set(paid[paid > 0])) > 1:
-            sent = paid > 0
+        sent = paid > 0
+        if len({*paid[sent]}) > 1 or (sent.any() and talks(records[0])):
             handles[label] = line_and_band(axes, number, paid[sent], Curve(*(v[sent] for v in c)))
         elif c.rounds.size:
             apart.append(label)
