@@ -129,6 +129,16 @@ def test_a_rate_that_falls_below_zero():
     told(problems(algorithm=pl.DSGD(lr=falling)), "lr is -0.75 in round 1", "not negative")
 
 
+def test_a_schedule_that_does_not_say_how_many_agents_it_has():
+    class Nameless(graphs.GraphSchedule):
+        window = 1
+
+        def at(self, round, positions=None):
+            return graphs.cycle(4)
+
+    told(problems(graph=Nameless()), "schedule Nameless does not say how many agents", "agents")
+
+
 def test_a_schedule_whose_union_is_disconnected():
     schedule = graphs.function(lambda k: in_two_parts(), agents=4, window=5)
     told(problems(graph=schedule), "rounds 0 to 4", "falls into 2 parts", "window")
@@ -457,6 +467,8 @@ OPTIONS = {
     "checkpoint_every": ({"checkpoint_every": -1}, ["checkpoint_every is -1"]),
     "seed": ({"seed": -1}, ["seed is -1", "from 0 to 4294967295"]),
     "seed beyond 32 bits": ({"seed": 2**32}, ["seed is 4294967296", "from 0 to 4294967295"]),
+    "engines": ({"engine": ["stacked"]}, ["unknown engine ['stacked']"]),
+    "no folder": ({"out": 3}, ["out is 3, expected the path of a folder"]),
     "engine": ({"engine": "stackt"}, ["unknown engine 'stackt'", "did you mean 'stacked'?"]),
     "dtype": ({"dtype": "float46"}, ["unknown dtype 'float46'", "did you mean 'float64'?"]),
     "torch dtype": ({"dtype": torch.int64}, ["unknown dtype 'int64'", "float32"]),

@@ -271,7 +271,7 @@ def test_idx_files_are_read_as_written(tmp_path, suffix, shape):
 def test_test_images_of_another_size_are_refused(monkeypatch, tmp_path):
     write(tmp_path / "mnist", {**idx_contents(), NAMES[2]: pack(np.zeros((6, 14, 56)))})
     monkeypatch.setenv(files.VARIABLE, str(tmp_path))
-    with pytest.raises(ValueError, match="MNIST: the training images are .*, the test images"):
+    with pytest.raises(ValueError, match=r"MNIST: the training images are .*, the test images"):
         load("mnist")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def rate_problems(algorithm: Algorithm, rounds: int, dtype: torch.dtype) -> list
 
 def name_problems(engine: str, dtype: Any, device: Any) -> list[str]:
     found = []
-    if engine not in ENGINES:
+    if not isinstance(engine, str) or engine not in ENGINES:
         found.append(str(unknown("engine", engine, ENGINES)))
     for find, value in ((find_dtype, dtype), (find_device, device)):
         try:
@@ -125,7 +126,12 @@ def name_problems(engine: str, dtype: Any, device: Any) -> list[str]:
 def coordinator_problems(algorithm: Algorithm, engine: str) -> list[str]:
     """A method that needs a coordinator, on an engine that has none."""
     needed = Needs.COORDINATOR in algorithm.needs
-    if not needed or engine not in ENGINES or ENGINES[engine].has_coordinator:
+    if (
+        not needed
+        or not isinstance(engine, str)
+        or engine not in ENGINES
+        or ENGINES[engine].has_coordinator
+    ):
         return []
     having = ", ".join(name for name, kind in ENGINES.items() if kind.has_coordinator)
     return [
@@ -161,6 +167,11 @@ def graph_problems(
         schedule = graphs.as_schedule(graph)
     except ValueError as error:
         return [str(error)]
+    if not is_whole(getattr(schedule, "agents", None)):
+        return [
+            f"the schedule {type(schedule).__name__} does not say how many agents it is for; give "
+            "it the attribute agents, a whole number"
+        ]
     if schedule.agents != task.agents:
         fewer = "fewer" if task.agents < schedule.agents else "more"
         return [
@@ -231,6 +242,12 @@ def stream_problems(task: BaseTask, algorithm: Algorithm, rounds: int) -> list[s
             "stream; give local_steps instead of local_epochs"
         ]
     return task.stream_problems(algorithm.gradients(rounds), rounds)
+
+
+def out_problems(out: Any) -> list[str]:
+    if out is None or isinstance(out, str | os.PathLike):
+        return []
+    return [f"out is {short(out)}, expected the path of a folder, or None"]
 
 
 def folder_problems(folder: Path | None, resume: bool) -> list[str]:

@@ -24,6 +24,7 @@ from .checks import (
     graph_problems,
     name_problems,
     number_problems,
+    out_problems,
     placed,
     rate_problems,
     require_kinds,
@@ -262,8 +263,10 @@ def prepare(
         problems += stream_problems(task, algorithm, rounds)
         problems += rate_problems(algorithm, rounds, find_dtype(dtype))
     problems += team_problems(team, task)
-    folder = Path(out) if out is not None and team.leads else None
-    if team.leads:
+    wrong = out_problems(out)
+    problems += wrong
+    folder = Path(out) if out is not None and team.leads and not wrong else None
+    if team.leads and not wrong:
         problems += folder_problems(folder, resume)
     if problems:
         raise ConfigurationError(problems)

@@ -97,7 +97,7 @@ def from_edge_list(path: str | Path, n: int | None = None) -> nx.Graph:
     A comma may stand between them; empty lines and what follows a # are skipped.
 
     Args:
-        path: the file.
+        path: the file, from the current folder if it is relative.
         n: agents; the largest number in the file plus one where it is not given.
 
     Raises:
