@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,10 +17,11 @@ from ..learner import Learner
 from ..randomness import MODEL, preserved, seed_from, seed_generators
 from .evaluation import Judge
 from .explained import explained, whose
-from .gradients import LoopGradient, Loss, VmapGradient, Way, choose
+from .gradients import LoopGradient, VmapGradient, Way, choose
 from .minibatches import Consecutive, ConsecutiveInTurn, Draws, Group, InTurn, Minibatches, Together
 from .modules import Buffers, Layout, differing_buffers
 from .prequential import Suffered
+from .probe import probe, training_loss
 from .samples import Samples, Streamed
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class SupervisedLearner(Learner):
         self._minibatches = self._sampler()
         self._evaluations = torch.zeros(len(self.agents), dtype=torch.int64)
         self._scale = self._weights()
-        self._loss = _training_loss(task)
+        self._loss = training_loss(task)
         self._suffered: Suffered | None = None
         if task.stream is not None and task.stream.prequential:
             same = self._loss is task.loss
@@ -256,27 +257,18 @@ class SupervisedLearner(Learner):
 
     def _probe(self) -> tuple[bool, bool]:
         """Whether one gradient draws from a global generator, and whether it moves buffers."""
-        module = copy.deepcopy(self._module)
-        buffers = {n: b.clone() for n, b in module.named_buffers()}
-        loop = LoopGradient(module, _checked(self._loss), self.layout)
-        draws = False
         of_each_size = (int(group.rows[0]) for group in self._draw(None, advance=False))
-        for row in sorted({*self._samples.unlike(), *of_each_size}):
+        rows = sorted({*self._samples.unlike(), *of_each_size})
+
+        def batch(row: int) -> tuple[Any, Any]:
             index = self._draw([row], advance=False)[0].index[0]
-            first = self._whose("the first minibatch", row)
-            with preserved(self._device), explained(first):
-                batch = self._samples.batch(row, index, None)
-                before = _generator_state(self._device)
-                loop.one(self._initial[row], *batch, self._initial.new_empty(self.layout.width))
-                draws |= before != _generator_state(self._device)
-        after = dict(module.named_buffers())
-        if set(after) != set(buffers):
-            name = sorted(set(after) ^ set(buffers))[0]
-            raise ValueError(
-                f"the model's buffer {name!r} appears or vanishes when the model is called, so "
-                "agents cannot have their own; register it with a value, and keep it"
-            )
-        return draws, any(not torch.equal(b, buffers[n]) for n, b in after.items())
+            return self._samples.batch(row, index, None)
+
+        first = {
+            self._whose("the first minibatch", r): (self._initial[r], partial(batch, r))
+            for r in rows
+        }
+        return probe(self._module, self._loss, self.layout, first, self._device)
 
     @property
     def way(self) -> str | None:
@@ -367,40 +359,3 @@ class SupervisedLearner(Learner):
 def _steps(samples: int, batch_size: int | None) -> int:
     """How many minibatches make an epoch."""
     return 1 if batch_size is None else -(-samples // batch_size)
-
-
-def _training_loss(task: Task) -> Loss:
-    """The loss of a minibatch; of all pooled data, the mean of the parts' own mean losses."""
-    if task.parts is None or task.parts.batch_sizes is not None:
-        return task.loss
-    sizes = list(task.parts.sizes)
-
-    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
-        pairs = zip(outputs.split(sizes), targets.split(sizes), strict=True)
-        return torch.stack([task.loss(o, t) for o, t in pairs]).mean()
-
-    return loss
-
-
-def _checked(loss: Loss) -> Loss:
-    """A loss that says so where it is not one number."""
-
-    def checked(outputs: Any, targets: Any) -> Tensor:
-        value = loss(outputs, targets)
-        if not isinstance(value, Tensor) or value.dim():
-            got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
-            raise ValueError(
-                f"the loss of a batch has {got}, expected a tensor of one number; take the mean"
-            )
-        return value
-
-    return checked
-
-
-def _generator_state(device: torch.device) -> list[Any]:
-    """Where the global generators of torch, NumPy and Python are, to be compared."""
-    states = [torch.get_rng_state()]
-    states += [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
-    numpy: Any = np.random.get_state(legacy=False)
-    words, place = numpy["state"]["key"].tolist(), numpy["state"]["pos"]
-    return [*(s.tolist() for s in states), words, place, random.getstate()]
