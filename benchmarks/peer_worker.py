@@ -81,7 +81,7 @@ def fluke(agents: int, batch: int) -> Callable[[], int]:
         tensors = torch.randn(batch, 1, 28, 28), torch.randint(10, (batch,))
         data = FastDataLoader(*tensors, num_labels=10, batch_size=batch, shuffle=True)
         agent = Counted(
-            index=i, model=network(), neighbours=graph[i], train_set=data, test_set=None,
+            index=i, model=network(), neighbors=graph[i], train_set=data, test_set=None,
             optimizer_cfg=optimizer, loss_fn=nn.CrossEntropyLoss(), local_epochs=1,
             policy="aggregate",
         )  # fmt: skip

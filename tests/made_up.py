@@ -210,7 +210,7 @@ def drawings(*runs: list[dict]) -> dict[str, style.Drawing]:
 
 
 def drawn_lines(drawing: style.Drawing, color: str) -> list[list[list[float]]]:
-    """[x values, y values] of all lines of that colour."""
+    """[x values, y values] of all lines of that color."""
     found = [x for x in drawing.figure.axes[0].lines if x.get_color() == color]
     return [[np.asarray(x.get_xdata()).tolist(), np.asarray(x.get_ydata()).tolist()] for x in found]
 

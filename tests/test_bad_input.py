@@ -371,7 +371,7 @@ def test_every_empty_dataset_is_named():
     told(found, "agent 3 is empty")
 
 
-def test_losses_that_cannot_be_minimised_exactly():
+def test_losses_that_cannot_be_minimized_exactly():
     with pytest.raises(ConfigurationError, match=r"ConsensusADMM needs a task .*; use DiNNO"):
         pl.train(classification(), pl.ConsensusADMM(), graphs.cycle(4), rounds=1)
 

@@ -94,7 +94,7 @@ def drawn(folder: Path) -> dict[str, style.Drawing]:
 
 
 def images(figure: Figure) -> list[np.ndarray]:
-    """The pictures on the panels of a figure, without its colour bar."""
+    """The pictures on the panels of a figure, without its color bar."""
     return [np.asarray(axes.images[0].get_array()) for axes in figure.axes if axes.images]
 
 
@@ -172,7 +172,7 @@ def test_beside_the_maps_of_a_log_stands_what_all_its_scans_draw(tmp_path: Path)
     assert "black where a beam ended" in drawing.caption
 
 
-def test_cells_that_are_not_judged_are_grey(tmp_path: Path) -> None:
+def test_cells_that_are_not_judged_are_gray(tmp_path: Path) -> None:
     truth, common = images(drawn(mapped(tmp_path))["map-methods"].figure)
     assert 0.7 < truth[0, 0].mean() < 0.9
     assert abs(common[0, 0] - truth[0, 0]).max() < abs(common[4, 4] - truth[0, 0]).max()
@@ -288,7 +288,7 @@ def test_the_animation_shows_each_snapshot(tmp_path: Path) -> None:
         gif.seek(number)
         pixels = np.asarray(gif.convert("RGB"), float) / 255
         width, height = gif.size
-        expected = shade((k + 20) / 255)  # to the nearest of the colours of the animation
+        expected = shade((k + 20) / 255)  # to the nearest of the colors of the animation
         assert pixels[height // 2, width // 4] == pytest.approx(expected, abs=0.03)
         for color in AGENTS[:AGENTS_HERE]:
             assert np.abs(pixels - to_rgb(color)).max(axis=2).min() < 0.02
@@ -321,8 +321,8 @@ def test_each_building_has_its_pictures(tmp_path: Path) -> None:
     assert names == ["map-growing", "map-growing-2"]
 
 
-def test_colours_of_agents_stay_on_a_dark_page() -> None:
-    """Maps keep their shades there; the page's own colours, which change, would not be seen."""
+def test_colors_of_agents_stay_on_a_dark_page() -> None:
+    """Maps keep their shades there; the page's own colors, which change, would not be seen."""
     assert not {*AGENTS, maps.EDGE} & {*style.LIGHT, style.INK}
     parts = np.array([to_rgb(c) for c in AGENTS])
     linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)

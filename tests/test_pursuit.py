@@ -437,10 +437,10 @@ def test_a_picture_shows_who_is_where(parallel):
     env.world.place([[(-0.8, 0.8)], [(-0.8, 0)], [(0, 0)], [(0, -0.8)]])
     picture = env.render()
     assert picture.shape == (400, 400, 3)
-    red, green, grey = picture[100, 100], picture[300, 200], picture[100, 300]
+    red, green, gray = picture[100, 100], picture[300, 200], picture[100, 300]
     assert red[0] > 1.5 * red[1:].max()
     assert green[1] > 1.5 * green[[0, 2]].max()
-    assert grey.max() == grey.min() < 128
+    assert gray.max() == gray.min() < 128
     assert (picture[300, 300] == 255).all()
     assert parallel.parallel_env().render() is None
 

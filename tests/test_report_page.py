@@ -58,7 +58,7 @@ def test_the_page_needs_nothing_from_outside(page: str) -> None:
     assert "https:" not in page
     assert "@import" not in page
     references = seen.values("href") + seen.values("xlink:href") + seen.values("src")
-    assert references  # markers and the colour bar
+    assert references  # markers and the color bar
     assert all(r.startswith(("#", "data:image/png;base64,")) for r in references)
 
 
@@ -70,7 +70,7 @@ def test_names_are_unique_and_references_lead_somewhere(page: str) -> None:
     assert set(inside) <= set(names)
 
 
-def test_every_colour_in_a_page_follows_the_reader(page: str) -> None:
+def test_every_color_in_a_page_follows_the_reader(page: str) -> None:
     body = page[page.index("<body>") :]
     assert style.INK not in body
     assert not any(light in body for light in style.LIGHT)
@@ -80,7 +80,7 @@ def test_every_colour_in_a_page_follows_the_reader(page: str) -> None:
 @pytest.mark.parametrize(
     ("palette", "paper"), [(style.LIGHT, "#f6f7f9"), (style.DARK, "#171c23")], ids=["light", "dark"]
 )
-def test_colours_stand_out_from_the_page(palette: tuple[str, ...], paper: str) -> None:
+def test_colors_stand_out_from_the_page(palette: tuple[str, ...], paper: str) -> None:
     """WCAG 2.1, 1.4.11: graphics need a contrast of at least 3 (2.7 allows the pale hues)."""
 
     def luminance(color: str) -> float:

@@ -138,18 +138,18 @@ def test_schedules_resume_to_the_bit(make, tmp_path):
 
 @pytest.mark.parametrize("gradients", ["loop", "vmap"])
 def test_the_choice_between_loop_and_vmap_is_kept(gradients, tmp_path, monkeypatch):
-    def favour(way):
+    def favor(way):
         seconds = {"loop": 1.0, "vmap": 1.0, way: 0.5}
         monkeypatch.setattr("peerlearn.learners.gradients._seconds", lambda w, _: seconds[w.name])
 
-    favour(gradients)
+    favor(gradients)
     task = classification(gradients="auto")
     whole = train(task)
     assert whole.record.start["gradients"].startswith(f"{gradients}: ")
     with pytest.raises(Crash):
         train(task, out=tmp_path, on_round=crash_after(5))
     assert bool(load(tmp_path / CHECKPOINT).learner["vmapped"]) == (gradients == "vmap")
-    favour({"loop": "vmap", "vmap": "loop"}[gradients])
+    favor({"loop": "vmap", "vmap": "loop"}[gradients])
     resumed = train(task, out=tmp_path, resume=True)
     assert torch.equal(resumed.theta, whole.theta)
     same_history(resumed, whole)

@@ -225,7 +225,7 @@ def test_a_page_with_roll_outs(tmp_path: Path) -> None:
     assert "map-" not in page
 
 
-def test_colours_of_bodies_stay_on_a_dark_page() -> None:
+def test_colors_of_bodies_stay_on_a_dark_page() -> None:
     assert not set(rollouts.COLORS.values()) & {*style.LIGHT, style.INK}
 
 
@@ -344,7 +344,7 @@ def test_runs_that_play_nothing_have_no_such_chart() -> None:
     assert "environment_steps" not in {d.name for d in figures.draw([record])}
 
 
-def test_a_graph_of_agents_with_equal_rewards_has_no_colour_bar(tmp_path: Path) -> None:
+def test_a_graph_of_agents_with_equal_rewards_has_no_color_bar(tmp_path: Path) -> None:
     graph = figures.draw(read_all(played(tmp_path)))[0]
     assert len(graph.figure.axes) == 1
     assert graph.caption.endswith("The last reward of DiNNO, seed 0, is the same everywhere: 55.1.")

@@ -15,7 +15,7 @@ from scipy import ndimage
 from peerlearn.mapping import Lidar, floor_plan, ground_of_world, through
 from peerlearn.mapping.world import World, from_image, from_ros
 
-GREYS = np.array([[0, 100, 255], [200, 205, 254]], np.uint8)
+GRAYS = np.array([[0, 100, 255], [200, 205, 254]], np.uint8)
 
 
 def saved(folder, pixels, name="plan.png"):
@@ -26,7 +26,7 @@ def saved(folder, pixels, name="plan.png"):
 
 def ros(folder, **changes):
     """A map of ROS of six cells; None takes a line away."""
-    saved(folder, GREYS, "map.pgm")
+    saved(folder, GRAYS, "map.pgm")
     lines = {
         "image": "map.pgm", "resolution": 0.05, "origin": "[-1.0, -2.0, 0.0]", "negate": 0,
         "occupied_thresh": 0.65, "free_thresh": 0.196, **changes,
@@ -105,7 +105,7 @@ def test_worlds_that_cannot_be(walls, scale, said):
 
 
 def test_dark_and_light_walls(tmp_path):
-    path = saved(tmp_path, GREYS)
+    path = saved(tmp_path, GRAYS)
     dark = from_image(path, 0.1)
     assert dark.walls.tolist() == [[1, 1, 0], [0, 0, 0]]
     assert (dark.name, dark.metres_per_pixel) == ("plan", 0.1)
@@ -160,18 +160,18 @@ def test_how_thick_walls_are(thick, metres):
 
 
 def test_images_of_all_kinds_are_the_same_world(tmp_path):
-    clear = np.stack([GREYS * 0, GREYS * 0, GREYS * 0, 255 - GREYS], axis=-1)  # black on nothing
+    clear = np.stack([GRAYS * 0, GRAYS * 0, GRAYS * 0, 255 - GRAYS], axis=-1)  # black on nothing
     images = {
-        "rgb.png": np.stack([GREYS] * 3, axis=-1),
-        "deep.png": GREYS.astype(np.uint16) * 257,
+        "rgb.png": np.stack([GRAYS] * 3, axis=-1),
+        "deep.png": GRAYS.astype(np.uint16) * 257,
         "clear.png": clear,
-        "float.tiff": GREYS.astype(np.float32) / 255,
-        "grey.pgm": GREYS,
+        "float.tiff": GRAYS.astype(np.float32) / 255,
+        "gray.pgm": GRAYS,
     }
     for name, pixels in images.items():
         world = from_image(saved(tmp_path, pixels, name), 0.1)
         assert world.walls.tolist() == [[1, 1, 0], [0, 0, 0]], name
-    Image.fromarray(GREYS > 127).save(tmp_path / "bits.png")
+    Image.fromarray(GRAYS > 127).save(tmp_path / "bits.png")
     assert from_image(tmp_path / "bits.png", 0.1).walls.tolist() == [[1, 1, 0], [0, 0, 0]]
 
 
@@ -203,7 +203,7 @@ def test_an_image_without_free_ground_says_what_to_try(tmp_path):
 )
 def test_options_of_images(tmp_path, options, said):
     with pytest.raises(ValueError, match=said):
-        from_image(saved(tmp_path, GREYS), **{"metres_per_pixel": 0.1, **options})
+        from_image(saved(tmp_path, GRAYS), **{"metres_per_pixel": 0.1, **options})
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_other_files_are_no_maps_of_ros(tmp_path):
         ValueError, match="does not say image, resolution, origin, negate, occupied_thresh"
     ):
         from_ros(tmp_path / "list.yaml")
-    for name in ("none.yaml", saved(tmp_path, GREYS).name):
+    for name in ("none.yaml", saved(tmp_path, GRAYS).name):
         with pytest.raises(ValueError, match="cannot be read as yaml"):
             from_ros(tmp_path / name)
 

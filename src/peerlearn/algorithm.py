@@ -118,7 +118,7 @@ class Algorithm(ABC):
     def _clip_problems(self) -> list[str]:
         if self.clip is not None and Needs.MINIMIZE in self.needs:
             return [
-                f"clip is {self.clip}, but losses are minimised exactly, without gradients to "
+                f"clip is {self.clip}, but losses are minimized exactly, without gradients to "
                 "clip; leave clip out"
             ]
         if self.clip == 0:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Learner(ABC):
-    """The agents' losses. The team minimises the mean of the agents' mean losses.
+    """The agents' losses. The team minimizes the mean of the agents' mean losses.
 
     A learner may write into buffers it owns, but what it returns is fresh memory: the caller may
     modify it.
@@ -92,7 +92,7 @@ class Learner(ABC):
             linear, centre: (A, P).
             weight: (A, 1).
         """
-        raise NotImplementedError(f"{type(self).__name__} cannot minimise its losses exactly")
+        raise NotImplementedError(f"{type(self).__name__} cannot minimize its losses exactly")
 
     @property
     def can_minimize(self) -> bool:

@@ -293,7 +293,7 @@ def _learner_problems(setup: Setup) -> list[str]:
     found, name = [], setup.algorithm.name
     if Needs.MINIMIZE in setup.algorithm.needs and not setup.learner.can_minimize:
         found.append(
-            f"{name} needs a task whose losses can be minimised exactly, which "
+            f"{name} needs a task whose losses can be minimized exactly, which "
             f"{setup.task.name!r} is not; use DiNNO, whose primal steps are approximate"
         )
     if setup.algorithm.pools_data and setup.task.stream is None:

@@ -61,7 +61,7 @@ def digits(seed: int = 0) -> Images:
     from sklearn.model_selection import train_test_split
 
     data = load_digits()
-    pixels = (data.images[:, None] / 16).astype(np.float32)  # (1797, 1, 8, 8), 17 grey levels
+    pixels = (data.images[:, None] / 16).astype(np.float32)  # (1797, 1, 8, 8), 17 gray levels
     targets = data.target.astype(np.int64)
     split = train_test_split(pixels, targets, test_size=0.2, stratify=targets, random_state=seed)
     train_inputs, test_inputs, train_targets, test_targets = map(torch.from_numpy, split)

@@ -26,7 +26,7 @@ except ImportError as error:
 Vector = NDArray[np.float32]
 SIZE = 400  # pixels of a picture's side
 SHOWN = 1.6  # |x| and |y| of the picture's edges
-LOOKS = {  # radius and colour
+LOOKS = {  # radius and color
     "obstacles": (OBSTACLE.radius, (70, 70, 70)),
     "pursuers": (PURSUER.radius, (196, 57, 57)),
     "evaders": (EVADER.radius, (48, 150, 80)),
@@ -123,10 +123,10 @@ class PursuitEnv(ParallelEnv):
         draw = ImageDraw.Draw(image)
         scale = SIZE / (2 * SHOWN)
         scene = self.world.scene()
-        for name, (length, colour) in LOOKS.items():
+        for name, (length, color) in LOOKS.items():
             radius = length * scale
             for x, y in (scene[name].reshape(-1, 2) * (1, -1) + SHOWN) * scale:
-                draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+                draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=color)
         return np.array(image)
 
     def _each(self, observations: NDArray[np.float64]) -> dict[str, Vector]:

@@ -28,7 +28,7 @@ class PPOLearner(Learner):
                  + mean_t (V(o_t) - R_t)^2 - c mean_t entropy
         q_t = pi(a_t | o_t) / pi_old(a_t | o_t)
 
-    with the rewards to go R_t of agent i's own steps and A_t = R_t - V_old(o_t), or generalised
+    with the rewards to go R_t of agent i's own steps and A_t = R_t - V_old(o_t), or generalized
     advantages and R_t = A_t + V_old(o_t); A is standardized once. All agents act in one world: a
     process that hosts some of them needs the others' policies to play its episodes.
 

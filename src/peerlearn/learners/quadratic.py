@@ -104,4 +104,4 @@ class QuadraticInTurn(QuadraticLearner):
         return self._pull(theta, turn)
 
     def minimize(self, linear: Tensor, centre: Tensor, weight: Tensor) -> Tensor:
-        raise NotImplementedError("losses that come in turn are not minimised at once")
+        raise NotImplementedError("losses that come in turn are not minimized at once")

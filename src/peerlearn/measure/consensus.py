@@ -12,5 +12,5 @@ def consensus_error(theta: Tensor) -> Tensor:
 
 
 def consensus_error_normalized(theta: Tensor) -> Tensor:
-    """The same of the normalised rows theta_i / ||theta_i||, as DiNNO's experiments plot it."""
+    """The same of the normalized rows theta_i / ||theta_i||, as DiNNO's experiments plot it."""
     return consensus_error(theta / theta.norm(dim=1, keepdim=True).clamp_min(1e-30))

@@ -1,4 +1,4 @@
-"""Animations: the frames of one figure, in few colours, as a GIF."""
+"""Animations: the frames of one figure, in few colors, as a GIF."""
 
 from __future__ import annotations
 

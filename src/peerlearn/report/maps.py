@@ -25,7 +25,7 @@ FAINT_WALLS, FAINT_WAYS = 0.4, 0.3  # behind the graph
 FRAMES = 6  # of a strip
 SHOWN = 12  # agents whose own maps are shown
 FRAME_MS = 250  # of the animation
-SHADES_KEPT = 40  # of 256: GIF has few colours
+SHADES_KEPT = 40  # of 256: GIF has few colors
 
 
 def draw(records: Sequence[Record]) -> list[Drawing]:
@@ -60,9 +60,9 @@ def _ground(building: Building) -> Drawing:
     for end in ends:
         axes.plot(*np.stack([place, end]).T, ".-", color=color(0), linewidth=0.5, markersize=2.5)
     draw_agents(axes, scene["ways"][:, 0])
-    grey = "" if scene["known"].all() else "; grey: not judged"
+    gray = "" if scene["known"].all() else "; gray: not judged"
     caption = (
-        f"Black: walls{grey}. Each line is the way of an agent, which starts at its number; "
+        f"Black: walls{gray}. Each line is the way of an agent, which starts at its number; "
         "the rays are one scan of agent 0."
     )
     return Drawing(building.name("map-ground"), figure, "The building and the agents", caption)
@@ -122,7 +122,7 @@ def _grounds(scene: Arrays) -> dict[str, NDArray[Any]]:
 
 
 def _drawn(scene: Arrays) -> str:
-    drawn = " Of scans: black where a beam ended, white where beams only crossed, else grey."
+    drawn = " Of scans: black where a beam ended, white where beams only crossed, else gray."
     return drawn if "raw_wall" in scene else ""
 
 
@@ -170,7 +170,7 @@ def _growing(building: Building) -> Animation:
 
 
 def _colors() -> NDArray[Any]:
-    """All colours of a frame: shades of walls, judged or not, and the agents."""
+    """All colors of a frame: shades of walls, judged or not, and the agents."""
     steps = np.linspace(0, 1, SHADES_KEPT)
     walls = [shades({"known": np.full(SHADES_KEPT, known)}, steps) for known in (True, False)]
     return np.concatenate([*walls, [to_rgb(c) for c in AGENTS]])
@@ -207,5 +207,5 @@ def _grown(run: MappedRun) -> str:
 
 
 def _explained(scene: Arrays) -> str:
-    veiled = "" if scene["known"].all() else "; under a grey veil: not judged"
+    veiled = "" if scene["known"].all() else "; under a gray veil: not judged"
     return f"White: free; black: a wall{veiled}."

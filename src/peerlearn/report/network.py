@@ -22,19 +22,19 @@ from .numbers import Number, show
 from .style import FAINT, INK, NUMBERED, Drawing, percent
 from .words import words
 
-EDGES_DRAWN = 4000  # more would be a grey disc, and megabytes
+EDGES_DRAWN = 4000  # more would be a gray disc, and megabytes
 ROUND = (
     graphs.cycle, graphs.complete, graphs.exponential, graphs.small_world,
     graphs.one_peer_exponential,
 )  # fmt: skip
 CIRCLES = {made.__name__ for made in ROUND}  # whose agents are neighbors by their numbers
-SMALLEST_RANGE = 0.01  # of the colours: a smaller difference should not look like a large one
+SMALLEST_RANGE = 0.01  # of the colors: a smaller difference should not look like a large one
 
 Places = dict[int, Any]  # agent -> its (x, y) on the figure
 
 
 def draw_graph(name: str, record: Record, measure: str) -> Drawing:
-    """The graph of a run, its agents coloured by the last values of ``measure``."""
+    """The graph of a run, its agents colored by the last values of ``measure``."""
     graph = record.start["graph"]
     network = nx.Graph()
     network.add_nodes_from(range(graph["agents"]))
@@ -49,14 +49,14 @@ def draw_graph(name: str, record: Record, measure: str) -> Drawing:
     if len(values) != len(network):
         values = np.full(len(network), np.nan)
     range_seen = _draw_agents(axes, network, places, values, measure)
-    caption = f"{_told(network, len(edges), graph)} {_coloured(record, measure, range_seen)}"
+    caption = f"{_told(network, len(edges), graph)} {_colored(record, measure, range_seen)}"
     return Drawing(name, figure, f"The graph: {graph_name(record)}", caption)
 
 
 def _draw_agents(
     axes: Axes, network: nx.Graph, places: Places, values: np.ndarray, measure: str
 ) -> tuple[float, float] | None:
-    """Agents as dots, with a colour bar where there are values; the range of the values."""
+    """Agents as dots, with a color bar where there are values; the range of the values."""
     known = values[np.isfinite(values)]
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
     scale = ScalarMappable(_norm(low, high), colormaps["viridis"].with_extremes(bad=FAINT))
@@ -75,7 +75,7 @@ def _draw_agents(
 
 
 def _number_agents(axes: Axes, places: Places, dark: np.ndarray) -> None:
-    """Black numbers on the bright half of the colours, white ones on the dark half."""
+    """Black numbers on the bright half of the colors, white ones on the dark half."""
     size = 8 if len(places) <= 30 else 5.5
     for agent, (x, y) in places.items():
         shade = "white" if dark[agent] else "black"
@@ -103,14 +103,14 @@ def _told(network: nx.Graph, drawn: int, graph: dict[str, Any]) -> str:
     return f"{counted(len(network), 'agent')}, {counted(edges, 'edge')}{part}.{schedule}"
 
 
-def _coloured(record: Record, measure: str, seen: tuple[float, float] | None) -> str:
+def _colored(record: Record, measure: str, seen: tuple[float, float] | None) -> str:
     if seen is None:
-        return "No agent has a value to colour it by."
+        return "No agent has a value to color it by."
     low, high = (show(Number(value), measure) for value in seen)
     what = f"last {words(measure)} of {record.label}, seed {record.seed}"
     if seen[0] == seen[1]:
         return f"The {what}, is the same everywhere: {low}."
-    return f"Coloured by the {what}: {low if low == high else f'from {low} to {high}'}."
+    return f"Colored by the {what}: {low if low == high else f'from {low} to {high}'}."
 
 
 def _places(network: nx.Graph, graph: dict[str, Any]) -> Places:

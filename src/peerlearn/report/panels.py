@@ -1,6 +1,6 @@
 """What pictures of maps are put together from: panels with a building, agents and their ways.
 
-A map keeps its shades on a dark page, and so does all that lies on it: those colours are none of
+A map keeps its shades on a dark page, and so does all that lies on it: those colors are none of
 the page's own.
 """
 
@@ -28,16 +28,16 @@ AGENTS = (
 )  # fmt: skip
 WIDTH = 9.4  # inches, of a figure with several panels
 PANEL = 4.7  # of one panel, at most
-BAR = 0.7  # of the colour bar and its words
+BAR = 0.7  # of the color bar and its words
 TITLE = 0.27  # above a panel
 TALLEST = 2.0  # of a panel's room, height over width
-LOWEST_BAR = 1.9  # inches, of a figure with a colour bar: its words need them
+LOWEST_BAR = 1.9  # inches, of a figure with a color bar: its words need them
 
 
 def panels(count: int, scene: Arrays, across: int = 1) -> tuple[Figure, list[Axes]]:
     """Empty panels in the shape of the building, in rows of at most ``across``.
 
-    Several of them share a colour bar.
+    Several of them share a color bar.
     """
     columns, bar = min(count, across), BAR if across > 1 else 0
     rows = math.ceil(count / columns)
@@ -66,7 +66,7 @@ def show(axes: Axes, scene: Arrays, pixels: NDArray[Any], title: str = "") -> No
 
 
 def truth(scene: Arrays) -> NDArray[Any]:
-    """(H, W, 3) the walls as they are; grey where cells are not judged."""
+    """(H, W, 3) the walls as they are; gray where cells are not judged."""
     pixels = SHADES(scene["wall"].astype(float))[..., :3]
     return np.where(scene["known"][..., None], pixels, UNJUDGED)
 
@@ -79,7 +79,7 @@ def shades(scene: Arrays, wall: NDArray[Any]) -> NDArray[Any]:
 
 
 def color(agent: int) -> str:
-    """The colour of an agent on a map, white or grey."""
+    """The color of an agent on a map, white or gray."""
     return AGENTS[agent % len(AGENTS)]
 
 

@@ -26,7 +26,7 @@ TRAIL, FAINTNESS = 10, 0.45  # the latest steps of a way are drawn
 FRAMES = 6  # of a strip
 MOST_FRAMES = 200  # of the animation
 FRAME_MS = 100  # of the animation: a step of the world is a tenth of a second
-SHADES = 16  # of each colour, to white
+SHADES = 16  # of each color, to white
 STRIP_WIDTH = 9.4  # inches
 MOVING_WIDTH = 5.2  # of the animation
 WORDS = 0.45  # inches above and below a frame
@@ -124,7 +124,7 @@ def _body(axes: Axes, name: str, place: NDArray[np.float32]) -> Artist:
 
 
 def _colors() -> NDArray[np.float64]:
-    """All colours of a frame: those of bodies and words, down to white."""
+    """All colors of a frame: those of bodies and words, down to white."""
     shades = np.linspace(0, 1, SHADES)[:, None]
     pure = [np.array(to_rgb(c)) for c in (*COLORS.values(), INK, FAINT)]
     return np.concatenate([c + (1 - c) * shades for c in pure])

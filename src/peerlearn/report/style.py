@@ -1,7 +1,7 @@
-"""How figures look, and how they are written: as files on white, and inside a page of any colour.
+"""How figures look, and how they are written: as files on white, and inside a page of any color.
 
 Drawn with matplotlib's objects, never through pyplot, so that nothing is shared with the figures
-of whoever calls. Colours are those of Okabe and Ito (2008), which colour-blind readers can tell
+of whoever calls. Colors are those of Okabe and Ito (2008), which color-blind readers can tell
 apart, the pale ones darkened for white paper; a second set serves dark pages.
 """
 
@@ -24,8 +24,8 @@ from matplotlib.ticker import LogFormatter, PercentFormatter
 
 LIGHT = ("#0072b2", "#d55e00", "#009e73", "#c48700", "#b85c91", "#3aa0d8")
 DARK = ("#4aa8e8", "#f07f35", "#25bd92", "#f0b429", "#e093bf", "#a5dcfa")
-DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)))  # further turns through the colours
-INK = "#1c2128"  # of text and axes; inside a page it becomes the page's own colour of text
+DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)))  # further turns through the colors
+INK = "#1c2128"  # of text and axes; inside a page it becomes the page's own color of text
 FAINT = "#8b949e"  # of edges: visible on white and on black
 CHARACTERS_ACROSS = 70  # of a figure, about
 LONGEST_LABEL = 40  # characters; a longer one would push the axes aside
@@ -79,7 +79,7 @@ def save(drawing: Drawing, folder: Path) -> str:
     """Write ``NAME.png`` and ``NAME.svg``, on white; the same numbers give the same bytes.
 
     Returns:
-        The figure as an SVG element for a page that defines the colours ``--series-NUMBER``.
+        The figure as an SVG element for a page that defines the colors ``--series-NUMBER``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     text = StringIO()
@@ -106,7 +106,7 @@ def _inline(drawing: Drawing, svg: str) -> str:
 
 
 def color(number: int) -> str:
-    """The colour on white of the algorithm with this number."""
+    """The color on white of the algorithm with this number."""
     return LIGHT[number % len(LIGHT)]
 
 

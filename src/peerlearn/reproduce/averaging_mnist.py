@@ -80,7 +80,7 @@ class Figure2McMahan(Averaging):
 
 
 class Figure3(Averaging):
-    """Figures 3 and 4: thirty agents, FedAvg and its neighbours against dynamic averaging.
+    """Figures 3 and 4: thirty agents, FedAvg and its neighbors against dynamic averaging.
 
     FedAvg is the paper's: all agents train, and in every b-th round a random share C is averaged.
     """

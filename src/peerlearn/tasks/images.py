@@ -95,12 +95,12 @@ def fashion_mnist(agents: int = 10, partition: str = "iid", **options: Any) -> T
 
 
 def cifar10(agents: int = 5, partition: str = "iid", **options: Any) -> Task:
-    """CIFAR-10's 60,000 colour images in 10 classes, 32x32 pixels; options as `images`."""
+    """CIFAR-10's 60,000 color images in 10 classes, 32x32 pixels; options as `images`."""
     return images("cifar10", agents, partition, **{"batch_size": 128, **options})
 
 
 def cifar100(agents: int = 5, partition: str = "iid", **options: Any) -> Task:
-    """CIFAR-100's 60,000 colour images in 100 classes, 32x32 pixels; options as `images`."""
+    """CIFAR-100's 60,000 color images in 100 classes, 32x32 pixels; options as `images`."""
     return images("cifar100", agents, partition, **{"batch_size": 128, **options})
 
 

@@ -36,7 +36,7 @@ class PPOTask(BaseTask):
         variance: of each number of an action, where actions are vectors.
         discount: gamma.
         clip: epsilon.
-        gae: lambda of generalised advantage estimation; without it, rewards to go less values.
+        gae: lambda of generalized advantage estimation; without it, rewards to go minus values.
         entropy: c, what the entropy of the policy counts.
         batch_size: steps in a minibatch; None takes the whole collection every time.
         rates: name of "actor", "critic" or a parameter -> multiplier of the learning rate.

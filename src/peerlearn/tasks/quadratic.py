@@ -19,7 +19,7 @@ from .fingerprint import digest_of_tensors
 
 @dataclass(frozen=True)
 class QuadraticTask(BaseTask):
-    """Agent i minimises 1/2 (x - b_i)^T H_i (x - b_i), with H_i and b_i its own.
+    """Agent i minimizes 1/2 (x - b_i)^T H_i (x - b_i), with H_i and b_i its own.
 
     Args:
         hessians: (A, P, P).

@@ -62,7 +62,7 @@ class Task(BaseTask):
         buffers: floating point buffers (batch norm) are kept "local", or "mixed" after each round
             over the same links as the networks (over a coordinator: whenever networks are
             averaged), and counted as bytes. Integer ones stay local.
-        weighting: "equal": the team minimises the mean of the agents' mean losses; "size": the
+        weighting: "equal": the team minimizes the mean of the agents' mean losses; "size": the
             agents weigh as much as their data (with a stream: as their sampling rates), so that
             every sample counts alike.
         rates: name of a parameter or submodule -> multiplier of the learning rate.
