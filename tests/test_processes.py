@@ -266,6 +266,12 @@ class Prepared:
 # --- where they meet ------------------------------------------------------------------------------
 
 
+def in_place(monkeypatch, **variables):
+    place = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+    for name, value in {**place, **variables}.items():
+        monkeypatch.setenv(name, value)
+
+
 JOINS = """
 import sys
 from peerlearn.engines import process_team
@@ -304,9 +310,10 @@ def test_a_host_whose_name_leads_to_itself(monkeypatch):
 
 def test_a_process_that_is_started_again_cannot_join_its_old_team(monkeypatch):
     store = dist.HashStore()
-    for name in rendezvous.NEEDED:
-        monkeypatch.setenv(name, "1")
-    monkeypatch.setattr(dist, "rendezvous", lambda *_, **__: iter([(store, 1, 2)]))
+    store.set("0/size/0", "2")
+    store.set("1/size/0", "2")
+    in_place(monkeypatch, RANK="1", WORLD_SIZE="2")
+    monkeypatch.setattr(dist, "TCPStore", lambda *_, **__: store)
     monkeypatch.setattr(rendezvous, "_make_group", lambda *_: True)
     assert rendezvous.rendezvous(5.0)[1:] == (1, 2)
     with pytest.raises(
