@@ -305,7 +305,9 @@ def test_a_host_whose_name_leads_to_itself(monkeypatch):
     assert "set GLOO_SOCKET_IFNAME" in found
     assert "frame" not in found
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # where all are on one machine it is right
-    assert "did not all meet at 127.0.0.1:29500" in rendezvous._why(reason, 120.0)
+    at = "127.0.0.1:29500 (MASTER_ADDR:MASTER_PORT)"
+    assert f"did not all meet at {at} within 120 s: Gloo" in rendezvous._why(reason, 120.0)
+    assert f"did not all meet at {at}: Gloo failed: " in rendezvous._why(reason, None)
 
 
 def test_a_process_that_is_started_again_cannot_join_its_old_team(monkeypatch):
@@ -426,6 +428,26 @@ def test_processes_that_were_asked_to_stop_say_how_to_go_on(monkeypatch, tmp_pat
     result = CliRunner().invoke(cli.app, words)
     assert result.exit_code == 130
     assert result.stderr.startswith("stopped; go on with: peerlearn run ")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "status", "said"),
+    [
+        ({1: -15, 0: -15}, 3, "error: process 1 was ended by SIGTERM\nerror: process 0 was ended"),
+        ({1: -9, 0: -15}, 3, "error: process 1 was ended by SIGKILL\n"),
+        ({1: 2, 0: -15}, 2, ""),
+        ({1: -2, 0: -15}, 130, "stopped; go on with: peerlearn run "),
+    ],
+)
+def test_the_command_ends_as_its_processes_did(statuses, status, said, monkeypatch, tmp_path):
+    """Those that the launcher ends by SIGTERM are told only where nothing else is."""
+    (tmp_path / "two.toml").write_text(TWO)
+    monkeypatch.setattr(launcher, "launch", lambda *_: statuses)
+    words = ["run", str(tmp_path / "two.toml"), "--engine", "processes", "--processes", "2"]
+    result = CliRunner().invoke(cli.app, words)
+    assert result.exit_code == status
+    assert result.stderr.startswith(said)
+    assert bool(result.stderr) == bool(said)
 
 
 # --- small laws -----------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ def _run(experiment: Experiment, out: Path | None, resume: bool) -> None:
             outcome = experiments.run(experiment, out, resume, bars.show)
     else:
         outcome = experiments.run(experiment, out, resume)
-    again = f"all runs are done; write the report by peerlearn report {outcome.folder}"
+    again = f"all runs are done; write the report with peerlearn report {outcome.folder}"
     team.stand_by(lambda: _conclude(experiment, outcome), again)
     if outcome.failures:
         raise typer.Exit(FAILED)

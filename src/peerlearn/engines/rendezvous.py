@@ -21,7 +21,7 @@ from .place import Place, keeper, place
 SLACK_S = 10.0  # before what does not keep to its own limit is given up
 LOOK_S = 0.1  # between two looks at who has come
 HEARD_S = 1.0  # in which the others have looked
-WORD_S = 3.0  # until a store is reached, for a process that will not come
+WORD_S = 10.0  # for which a process that was stopped waits for others, to tell them
 LEFT = "left"  # the key under which that one says so
 
 Found = TypeVar("Found")
@@ -70,14 +70,32 @@ def meeting(limit_s: float) -> Iterator[None]:
 
 
 def leave_word() -> None:
-    """Tell those who wait for this process that it was stopped, if a store is there to tell it."""
-    limit = timedelta(seconds=WORD_S)
-    with suppress(RuntimeError, ValueError, OSError):
-        here = place()
-        if here.rank != keeper():  # without a store this fails at once, and torch would complain
-            socket.create_connection((here.address, here.port), WORD_S).close()
-        _within(limit, lambda: _store(here, limit).set(LEFT, str(here.rank)))
-        _be_heard(here, WORD_S)
+    """Tell those who wait for this process, or will, that it was stopped; in vain after a while."""
+    with suppress(RuntimeError, ValueError):  # nobody can be told
+        here, until = place(), time.monotonic() + WORD_S
+        while not _can_reach(here):
+            if time.monotonic() > until:
+                return
+            time.sleep(LOOK_S)
+        limit = timedelta(seconds=WORD_S)
+        store = _within(limit, lambda: _store(here, limit))
+        store.set(LEFT, str(here.rank))
+        store.set(_size(here.rank), str(here.size))
+        everybody = [_size(rank) for rank in range(here.size)]
+        while here.rank == keeper() and not store.check(everybody) and time.monotonic() < until:
+            time.sleep(LOOK_S)
+        _be_heard(here)
+
+
+def _can_reach(here: Place) -> bool:
+    """Whether there is a store, or this process makes it; torch would complain if there is none."""
+    if here.rank == keeper():
+        return True
+    try:
+        socket.create_connection((here.address, here.port), WORD_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def _store(here: Place, limit: timedelta) -> dist.Store:
@@ -108,11 +126,8 @@ def _all_come(store: dist.Store, here: Place, limit_s: float) -> None:
             raise KeyboardInterrupt(f"process {rank} was stopped before all had met")
         missing -= come
         if missing and time.monotonic() > until:
-            who = ", ".join(map(str, sorted(missing)))
-            one = len(missing) == 1
-            raise RuntimeError(
-                f"process {who} has not come" if one else f"processes {who} have not come"
-            )
+            who = ", ".join(f"process {rank}" for rank in sorted(missing))
+            raise RuntimeError(f"no word from {who}")
         time.sleep(LOOK_S if missing else 0)
 
 
@@ -120,9 +135,9 @@ def _size(rank: int) -> str:
     return f"size/{rank}"
 
 
-def _be_heard(here: Place, seconds: float = HEARD_S) -> None:
+def _be_heard(here: Place) -> None:
     """If the store ends with this process, let the others look first."""
-    time.sleep(seconds if here.rank == keeper() else 0)
+    time.sleep(HEARD_S if here.rank == keeper() else 0)
 
 
 def _make_group(store: dist.Store, rank: int, size: int, limit: timedelta) -> bool:
