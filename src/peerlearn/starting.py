@@ -18,9 +18,11 @@ def _end(number: int, frame: Any) -> NoReturn:
 
 
 def _command() -> bool:
-    """Whether this is ``peerlearn`` or ``python -m peerlearn``, before its arguments are known."""
-    module = sys.argv[0] == "-m" and "peerlearn" in sys.orig_argv
-    return module or os.path.basename(sys.argv[0]) == "peerlearn"
+    """Whether this is ``peerlearn`` or ``python -m peerlearn``, and none of its children."""
+    first = next(iter(sys.argv), "")
+    if first == "-m":  # until the module has been found
+        return "peerlearn" in sys.orig_argv
+    return os.path.basename(first) == "peerlearn" and first in sys.orig_argv
 
 
 def started() -> None:

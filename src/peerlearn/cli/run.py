@@ -129,7 +129,7 @@ def _launch(
     statuses = launch(arguments, count, port, RUN_ID)
     asked = {r: INTERRUPTED if s == -signal.SIGINT else s for r, s in statuses.items()}
     own = {r: s for r, s in asked.items() if s != -signal.SIGTERM}  # which the launcher sends
-    own = own or asked  # but not first
+    own = own or asked  # but not to the first that ends
     killed = {rank: -status for rank, status in own.items() if status < 0}
     tell(f"process {rank} was ended by {signal.Signals(n).name}" for rank, n in killed.items())
     if {*own.values()} == {INTERRUPTED}:  # one of them was asked, and told the others
