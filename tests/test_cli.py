@@ -252,6 +252,35 @@ def test_a_signal_at_any_moment_ends_with_130():
     assert record.read("out/DSGD/seed-0").events[-1]["reason"] == "interrupted"
 
 
+STRUCK = """
+import os, signal, time
+os.kill(os.getpid(), signal.SIGINT)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "said"),
+    [
+        (["-m", "peerlearn", "list", "tasks"], 130, ""),
+        (["-c", "import peerlearn"], -signal.SIGINT, "KeyboardInterrupt"),
+    ],
+    ids=["command", "script"],
+)
+def test_ctrl_c_while_the_command_is_imported_ends_it_without_a_traceback(command, status, said):
+    """A script that imports peerlearn gets what is usual."""
+    Path("torch.py").write_text(STRUCK)
+    place = os.pathsep.join([".", os.environ.get("PYTHONPATH", "")])
+    found = subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, timeout=50,
+        env={**os.environ, "PYTHONPATH": place},
+    )  # fmt: skip
+    assert found.returncode == status, found.stderr
+    assert found.stdout == ""
+    assert said in found.stderr
+    assert bool(found.stderr) == bool(said)
+
+
 # --- the other verbs ------------------------------------------------------------------------------
 
 

@@ -268,6 +268,12 @@ class Prepared:
 # --- where they meet ------------------------------------------------------------------------------
 
 
+def in_place(monkeypatch, **variables):
+    place = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+    for name, value in {**place, **variables}.items():
+        monkeypatch.setenv(name, value)
+
+
 JOINS = """
 import sys
 from peerlearn.engines import process_team
@@ -301,14 +307,17 @@ def test_a_host_whose_name_leads_to_itself(monkeypatch):
     assert "set GLOO_SOCKET_IFNAME" in found
     assert "frame" not in found
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # where all are on one machine it is right
-    assert "did not all meet at 127.0.0.1:29500" in rendezvous._why(reason, 120.0)
+    at = "127.0.0.1:29500 (MASTER_ADDR:MASTER_PORT)"
+    assert f"did not all meet at {at} within 120 s: Gloo" in rendezvous._why(reason, 120.0)
+    assert f"did not all meet at {at}: Gloo failed: " in rendezvous._why(reason, None)
 
 
 def test_a_process_that_is_started_again_cannot_join_its_old_team(monkeypatch):
     store = dist.HashStore()
-    for name in rendezvous.NEEDED:
-        monkeypatch.setenv(name, "1")
-    monkeypatch.setattr(dist, "rendezvous", lambda *_, **__: iter([(store, 1, 2)]))
+    store.set("0/size/0", "2")
+    store.set("1/size/0", "2")
+    in_place(monkeypatch, RANK="1", WORLD_SIZE="2")
+    monkeypatch.setattr(dist, "TCPStore", lambda *_, **__: store)
     monkeypatch.setattr(rendezvous, "_make_group", lambda *_: True)
     assert rendezvous.rendezvous(5.0)[1:] == (1, 2)
     with pytest.raises(
@@ -421,6 +430,26 @@ def test_processes_that_were_asked_to_stop_say_how_to_go_on(monkeypatch, tmp_pat
     result = CliRunner().invoke(cli.app, words)
     assert result.exit_code == 130
     assert result.stderr.startswith("stopped; go on with: peerlearn run ")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "status", "said"),
+    [
+        ({1: -15, 0: -15}, 3, "error: process 1 was ended by SIGTERM\nerror: process 0 was ended"),
+        ({1: -9, 0: -15}, 3, "error: process 1 was ended by SIGKILL\n"),
+        ({1: 2, 0: -15}, 2, ""),
+        ({1: -2, 0: -15}, 130, "stopped; go on with: peerlearn run "),
+    ],
+)
+def test_the_command_ends_as_its_processes_did(statuses, status, said, monkeypatch, tmp_path):
+    """Those that the launcher ends by SIGTERM are told only where nothing else is."""
+    (tmp_path / "two.toml").write_text(TWO)
+    monkeypatch.setattr(launcher, "launch", lambda *_: statuses)
+    words = ["run", str(tmp_path / "two.toml"), "--engine", "processes", "--processes", "2"]
+    result = CliRunner().invoke(cli.app, words)
+    assert result.exit_code == status
+    assert result.stderr.startswith(said)
+    assert bool(result.stderr) == bool(said)
 
 
 # --- small laws -----------------------------------------------------------------------------------

@@ -194,6 +194,27 @@ def test_ctrl_c_where_one_works_alone_is_no_loss(tmp_path):
     assert pl.record.read(tmp_path / "run").events[-1]["cause"] == "interrupted"
 
 
+ALONE = (
+    TRAIN
+    + """
+def fail(evaluation):
+    raise RuntimeError("the plotter is gone")
+try:
+    train(pl.Centralized(), callback=fail)
+except Exception as error:
+    print(f"{type(error).__name__}: {error}")
+"""
+)
+
+
+def test_what_fails_where_one_works_alone_is_heard_by_all():
+    first, second = finish(start(2, "-c", ALONE))
+    reason = "RuntimeError: the plotter is gone"
+    assert first.strip() == reason
+    assert second.startswith("Lost: process 0 (host ")
+    assert second.endswith(f" failed: {reason}; resume the run from its last checkpoint\n")
+
+
 REFUSES = """
 import os, sys
 import torch, peerlearn as pl

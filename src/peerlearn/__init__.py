@@ -1,5 +1,9 @@
 """peerlearn: many agents train one PyTorch network together, talking only to their neighbors."""
 
+from . import starting  # noqa: F401  first, for Ctrl-C while the rest is imported
+
+# isort: split
+
 from . import algorithms, data, environments, graphs, learners, mapping, schedules, tasks
 from .algorithm import Algorithm, Needs
 from .algorithms import (

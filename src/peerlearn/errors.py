@@ -14,6 +14,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+RESUME = "resume the run from its last checkpoint"
+
 
 class PeerlearnError(Exception):
     """Base of the library's own errors."""
@@ -49,9 +51,11 @@ class Lost(PeerlearnError):
         round: the round in which they were missed.
     """
 
-    def __init__(self, processes: Sequence[int], round: int, reason: str) -> None:
+    def __init__(
+        self, processes: Sequence[int], round: int, reason: str, advice: str = RESUME
+    ) -> None:
         self.processes, self.round = list(processes), round
-        super().__init__(f"{reason}; resume the run from its last checkpoint")
+        super().__init__(f"{reason}; {advice}")
 
 
 class Unwritten(PeerlearnError, OSError):
@@ -69,6 +73,13 @@ def short(value: Any, most: int = 60) -> str:
     """A value as Python writes it, cut where it is long."""
     text = repr(value)
     return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def in_short(error: BaseException) -> str:
+    """``KeyError: 'a'``, one line."""
+    if isinstance(error, KeyboardInterrupt):
+        return "it was interrupted"
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

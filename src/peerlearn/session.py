@@ -20,7 +20,7 @@ from .archive import Archive
 from .checkpoint import Checkpoint
 from .checks import is_true
 from .engines.base import KEPT
-from .errors import ConfigurationError, Diverged, Lost, PeerlearnError
+from .errors import ConfigurationError, Diverged, Lost, PeerlearnError, in_short
 from .learners import Regularized, Timed
 from .measure import Clock, consensus_error, consensus_error_normalized
 from .setup import Setup
@@ -135,7 +135,7 @@ class Session:
             causes = {Diverged: "diverged", Lost: "lost"}
             cause = causes.get(type(error), "failed")
             own = isinstance(error, PeerlearnError)
-            said = str(error) if own else f"{type(error).__name__}: {error}"
+            said = str(error) if own else in_short(error)
             with suppress(OSError):  # it may be that the record itself cannot be written
                 self.archive.write(
                     "stop", round=getattr(error, "round", self.done), cause=cause, reason=said

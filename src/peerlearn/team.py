@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from .errors import RESUME
 from .values import is_positive
 
 Prepared = TypeVar("Prepared")
@@ -104,8 +105,12 @@ class Team(ABC):
     ) -> dict[str, Tensor]:
         """The inverse of `collect`: what the first process has, each process its own rows."""
 
-    def stand_by(self, work: Callable[[], Prepared]) -> Prepared | None:
-        """``work`` is for the first process alone; the others wait for its end, and get None."""
+    def stand_by(self, work: Callable[[], Prepared], advice: str = RESUME) -> Prepared | None:
+        """``work`` is for the first process alone; the others wait for its end, and get None.
+
+        Raises:
+            Lost: it failed there, and why; ``advice`` says what to do then.
+        """
         return work()
 
     def attend(self, done: int) -> None:

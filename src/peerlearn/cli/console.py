@@ -9,7 +9,9 @@ from contextlib import contextmanager
 import typer
 from rich.console import Console
 
-FAILED, BAD_INPUT, LOST, INTERRUPTED = 1, 2, 3, 130
+from ..starting import INTERRUPTED, started
+
+FAILED, BAD_INPUT, LOST = 1, 2, 3
 
 
 def console() -> Console:
@@ -43,7 +45,7 @@ def _heard_out() -> Iterator[None]:
 def told(on_interrupt: str = "stopped") -> Iterator[None]:
     """Errors of the library become sentences and an exit status, without a traceback.
 
-    Of several processes on a machine, which all meet the same error, one tells it.
+    What all processes of a machine meet, one of them tells.
 
     Args:
         on_interrupt: what to say after Ctrl-C; nothing if it is empty.
@@ -52,17 +54,17 @@ def told(on_interrupt: str = "stopped") -> Iterator[None]:
     from ..errors import Diverged, Lost, Unwritten
 
     try:
+        started()
         with _heard_out():
             yield
     except (Diverged, Lost, Unwritten) as error:
-        lost = error.processes if isinstance(error, Lost) else ()
-        tell([str(error)] if speaks(lost) else [])
+        tell([str(error)] if speaks(error) else [])
         raise typer.Exit(LOST if isinstance(error, Lost) else FAILED) from None
     except (ValueError, OSError) as error:
         problems = getattr(error, "problems", None) or str(error).splitlines()
-        tell(problems if speaks() else [])
+        tell(problems if speaks(error) else [])
         raise typer.Exit(BAD_INPUT) from None
-    except KeyboardInterrupt:
-        if on_interrupt and speaks():
+    except KeyboardInterrupt as error:
+        if on_interrupt and speaks(error):
             typer.echo(on_interrupt, err=True)
         raise typer.Exit(INTERRUPTED) from None

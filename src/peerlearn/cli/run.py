@@ -83,7 +83,8 @@ def _run(experiment: Experiment, out: Path | None, resume: bool) -> None:
             outcome = experiments.run(experiment, out, resume, bars.show)
     else:
         outcome = experiments.run(experiment, out, resume)
-    team.stand_by(lambda: _conclude(experiment, outcome))
+    again = f"all runs are done; write the report with peerlearn report {outcome.folder}"
+    team.stand_by(lambda: _conclude(experiment, outcome), again)
     if outcome.failures:
         raise typer.Exit(FAILED)
 
@@ -126,7 +127,9 @@ def _launch(
 
     count = processes or min(experiment.first_task.agents, os.cpu_count() or 1)
     statuses = launch(arguments, count, port, RUN_ID)
-    own = {r: s for r, s in statuses.items() if s != -signal.SIGTERM}  # which the launcher sends
+    asked = {r: INTERRUPTED if s == -signal.SIGINT else s for r, s in statuses.items()}
+    own = {r: s for r, s in asked.items() if s != -signal.SIGTERM}  # which the launcher sends
+    own = own or asked  # but not to the first that ends
     killed = {rank: -status for rank, status in own.items() if status < 0}
     tell(f"process {rank} was ended by {signal.Signals(n).name}" for rank, n in killed.items())
     if {*own.values()} == {INTERRUPTED}:  # one of them was asked, and told the others

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, in_short
 from ..team import Alone, Team, timeout_problems
+from .place import launched, place, several
 from .processes import ProcessesEngine
 from .stacked import StackedEngine
 
@@ -46,43 +47,54 @@ def join(engine: str, timeout_s: float) -> Team:
     return ProcessTeam.join(TIMEOUT_S if problems else timeout_s)  # the checks will tell them all
 
 
-def launched() -> bool:
-    """Whether torchrun or `launcher.launch` started this process, perhaps as one of several."""
-    return "RANK" in os.environ
-
-
-def several() -> bool:
-    """Whether it has started others, too."""
-    return launched() and int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
 @contextmanager
 def shared_mistakes() -> Iterator[None]:
     """Whatever one process finds wrong before the team has met, all of them are told.
 
-    Else a process would leave without a word, as only the first one of a machine tells people.
+    Else the others would wait in vain for it.
     """
     try:
         yield
     except (ValueError, OSError) as error:
         if several():
-            mistake = error
+            _agree_on(error)
+        raise
+    except Exception as error:
+        if several():
+            with suppress(ConfigurationError):  # here the error itself says more
+                _agree_on(ConfigurationError([in_short(error)]))
+        raise
+    except KeyboardInterrupt:
+        if several():  # the others may have been stopped as well: wait for none
+            from .rendezvous import leave_word
 
-            def fail() -> Any:
-                raise mistake
-
-            join("processes", TIMEOUT_S).agree(fail)
+            leave_word()
         raise
 
 
-def speaks(lost: Collection[int] = ()) -> bool:
-    """Whether this process is the one of its machine that tells people what happened.
+def _agree_on(mistake: Exception) -> None:
+    """Raises what all processes raise."""
 
-    Args:
-        lost: processes that cannot speak any more.
+    def fail() -> Any:
+        raise mistake
+
+    join("processes", TIMEOUT_S).agree(fail)
+
+
+def speaks(error: BaseException) -> bool:
+    """Whether this process is to tell people of an error.
+
+    What all processes have met, the first one of a machine tells that can still speak. What has
+    befallen this process alone, nobody else can tell.
     """
     if not launched():
         return True
-    here = int(os.environ.get("LOCAL_RANK", "0"))
-    first = int(os.environ["RANK"]) - here  # of this machine
-    return all(first + other in lost for other in range(here))
+    if isinstance(error, KeyboardInterrupt):  # also before all have met
+        return os.environ.get("LOCAL_RANK", "0") == "0"
+    from .process_team import ProcessTeam
+
+    if not ProcessTeam.knows(error):
+        return True
+    here, lost = place(), getattr(error, "processes", ())
+    first = here.rank - here.local  # of this machine
+    return all(first + other in lost for other in range(here.local))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import atexit
-import os
 import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 from zlib import crc32
 
@@ -16,11 +15,12 @@ import torch
 import torch.distributed as dist
 
 from ..checkpoint import differing
-from ..errors import ConfigurationError, Diverged, Lost, PeerlearnError
+from ..errors import RESUME, ConfigurationError, Diverged, Lost, PeerlearnError, in_short
 from ..record import as_json
 from ..team import Prepared, Raised
 from .board import Board
 from .group import Group
+from .place import keeper, place
 from .rendezvous import meeting, rendezvous
 from .watch import Watch
 
@@ -47,8 +47,7 @@ class ProcessTeam(Group):
     def __init__(self, store: dist.Store, rank: int, size: int, timeout_s: float) -> None:
         super().__init__(rank, size, JOIN_S)
         self._hosts = self._know_each_other(store)
-        keeper = None if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" else 0
-        self._watch = Watch(dist.PrefixStore("watch", store), rank, size, self.name, keeper)
+        self._watch = Watch(dist.PrefixStore("watch", store), rank, size, self.name, keeper())
         self._board = Board(store, self._watch, rank, timeout_s)
         self._stands = 0
         self._total = size
@@ -77,6 +76,11 @@ class ProcessTeam(Group):
         cls._joined._board.timeout_s = timeout_s
         return cls._joined
 
+    @classmethod
+    def knows(cls, error: BaseException) -> bool:
+        """Whether it is the error that all processes of this team raise."""
+        return cls._joined is not None and error is cls._joined._shared
+
     def _know_each_other(self, store: dist.Store) -> list[str]:
         """The names of the hosts, by rank."""
         store.set(f"host/{self.rank}", socket.gethostname())
@@ -91,7 +95,7 @@ class ProcessTeam(Group):
     def device(self, device: torch.device) -> torch.device:
         if device.type != "cuda" or device.index is not None:
             return device
-        local = int(os.environ.get("LOCAL_RANK", 0))
+        local = place().local
         count = torch.cuda.device_count()
         if local >= count:
             raise ConfigurationError([
@@ -188,26 +192,39 @@ class ProcessTeam(Group):
             return self.common(Diverged(*verdict.diverged))
         return self.common(Lost(verdict.processes, verdict.round, verdict.reason))
 
-    def stand_by(self, work: Callable[[], Prepared]) -> Prepared | None:
+    def stand_by(self, work: Callable[[], Prepared], advice: str = RESUME) -> Prepared | None:
         self._stands += 1
         subject = f"alone/{self._stands}"
         if not self.leads:
-            ended = _ended(self._read(subject, 0, self._board.silence_s))
-            if ended is not None:
-                raise self.common(ended)
+            self._end_alike(self._read(subject, 0, self._board.silence_s), advice)
             return None
         try:
             found = work()
-        except Diverged as error:
-            self._post(subject, {"kind": "diverged", "told": error.parts})
-            self.common(error)
-            raise
-        except KeyboardInterrupt as error:
-            self._post(subject, {"kind": "interrupted", "told": [str(error)]})
-            self.common(error)
+        except BaseException as error:
+            if error is not self._shared:  # then the others know
+                with suppress(RuntimeError):  # the store may be what has failed
+                    self._board.post(subject, self._last_word(error))
             raise
         self._post(subject, {"kind": "finished"})
         return found
+
+    def _last_word(self, error: BaseException) -> dict[str, Any]:
+        """What the others hear of an error in work that the first process did for all."""
+        if isinstance(error, Diverged):
+            return {"kind": "diverged", "told": self.common(error).parts}
+        if isinstance(error, KeyboardInterrupt):
+            return {"kind": "interrupted", "told": [str(self.common(error))]}
+        return {"kind": "failed", "told": [self.round, in_short(error)]}
+
+    def _end_alike(self, word: dict[str, Any], advice: str) -> None:
+        """As the first process has ended its work."""
+        if word["kind"] == "diverged":
+            raise self.common(Diverged(*word["told"]))
+        if word["kind"] == "interrupted":
+            raise self.common(KeyboardInterrupt(*word["told"]))
+        if word["kind"] == "failed":
+            round, reason = word["told"]
+            raise self.common(Lost([0], round, f"{self.name(0)} failed: {reason}", advice))
 
     def attend(self, done: int) -> None:
         self.round, now = done, time.monotonic()
@@ -226,19 +243,10 @@ class ProcessTeam(Group):
         except BaseException as error:
             if error is self._shared:
                 raise  # the others know
-            interrupted = isinstance(error, KeyboardInterrupt)
-            said = next(iter(str(error).splitlines()), "")
-            reason = "it was interrupted" if interrupted else f"{type(error).__name__}: {said}"
+            reason = in_short(error)
             told = {"diverged": error.parts} if isinstance(error, Diverged) else {}
             self._watch.say("failed", round=self.round, reason=reason, **told)
             self.hang_up(reason)
             raise
         finally:
             self.round = 0
-
-
-def _ended(told: dict[str, Any]) -> BaseException | None:
-    """What ended the first process's work, if it did not finish."""
-    kinds = {"diverged": Diverged, "interrupted": KeyboardInterrupt}
-    kind = kinds.get(told["kind"])
-    return None if kind is None else kind(*told["told"])

@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch.distributed import Store
+
+from ..words import listed
 
 BEAT_S = 0.5  # between two signs of life
 SILENT_S = 3.0  # without one while the others are asked: the process has ended, or hangs
@@ -140,7 +142,7 @@ class Watch:
             )  # fmt: skip
         return Verdict(
             list(awaited), round,
-            f"in round {round} {me} heard nothing from {_and(map(self._name, awaited))}, and "
+            f"in round {round} {me} heard nothing from {listed(map(self._name, awaited))}, and "
             "cannot reach the store of the team either: it may be cut off from the network",
         )  # fmt: skip
 
@@ -200,7 +202,7 @@ class Watch:
             reason = f"{self._name(rank)} failed in round {word['round']}: {word['reason']}"
             return Verdict([*failed], word["round"], reason, diverged=word.get("diverged"))
         if silent:
-            who = _and(map(self._name, silent))
+            who = listed(map(self._name, silent))
             verb = "was" if len(silent) == 1 else "were"
             return Verdict(
                 silent, round,
@@ -216,7 +218,7 @@ class Watch:
             return odd
         busy = [r for r in awaited if r not in words]
         if busy:
-            who = _and(map(self._name, busy))
+            who = listed(map(self._name, busy))
             verb = "lives, but has" if len(busy) == 1 else "live, but have"
             reason = f"{who} {verb} not answered in time in round {round}: busy, or stuck"
             return Verdict(busy, round, reason)
@@ -245,12 +247,6 @@ class Watch:
         both, between = ("both", "them") if len(who) == 2 else ("all", "some of them")
         return Verdict(
             who, round,
-            f"in round {round} {_and(map(self._name, who))} no longer hear each other, though "
+            f"in round {round} {listed(map(self._name, who))} no longer hear each other, though "
             f"{both} live: the network between {between} may be cut",
         )  # fmt: skip
-
-
-def _and(names: Iterable[str]) -> str:
-    """``a, b and c``."""
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
