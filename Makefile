@@ -5,7 +5,7 @@ PIP_FLAGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test format bench clean
+.PHONY: help demo test quick format bench clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -18,6 +18,9 @@ test: .venv/installed  ## lint, types and tests
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pytest --numprocesses auto --dist worksteal
+
+quick: .venv/installed  ## the tests but for those that take long, and those of processes
+	$(BIN)/pytest --numprocesses auto --dist worksteal -m "not slow"
 
 format: .venv/installed  ## put the code into the house's form
 	$(BIN)/ruff check --fix

@@ -24,7 +24,10 @@ from peerlearn.reproduce.averaging_mnist import bound_of
 
 CNN_BYTES = 28_440 * 4
 
-pytestmark = pytest.mark.timeout(600)  # each trains for ten to twenty seconds on a quiet machine
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+]  # each trains for ten to twenty seconds on a quiet machine
 
 
 @cache

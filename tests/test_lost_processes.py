@@ -40,7 +40,7 @@ ASKED_S = {"kill": 3.0, "stop": 3.0 + 6.0, "cut": 3.0 + 6.0}
 A killed process closes its connections, so nobody has to wait for the time-out.
 """
 
-pytestmark = pytest.mark.timeout(STRUCK_S + LIMIT_S)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(STRUCK_S + LIMIT_S)]
 
 
 @pytest.fixture(scope="module")

@@ -51,7 +51,7 @@ HOST = socket.gethostname()
 BLOCKS = {2: [[0, 1, 2], [3, 4]], 4: [[0, 1], [2], [3], [4]]}
 LIMIT_S = 300.0  # of a group of processes, on a machine that has much else to do
 sizes = pytest.mark.parametrize("size", BLOCKS)
-pytestmark = pytest.mark.timeout(2 * LIMIT_S)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2 * LIMIT_S)]
 
 
 @pytest.fixture(scope="module")

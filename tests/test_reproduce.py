@@ -184,6 +184,7 @@ def test_published_stands_beside_measured_and_the_figure_is_drawn(
     assert {p.name for p in tmp_path.iterdir()} == {"figure.png", "figure.svg"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_workers_end_with_whoever_started_them(number: int, tmp_path: Path) -> None:
     """Also where it was killed: what they were at is kept, and they begin nothing new.

@@ -14,7 +14,7 @@ import peerlearn as pl
 from peerlearn.checkpoint import FILE_NAME as CHECKPOINT
 from peerlearn.team import LONGEST_TIMEOUT_S, timeout_problems
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 FILE = """
 name = "two"
