@@ -285,6 +285,21 @@ def enclosing(generator):
     return lambda inputs, targets: (inputs + generator.random(), targets)
 
 
+class Noise:
+    def __init__(self):
+        self.generator = np.random.default_rng(0)
+
+    def add(self, inputs, targets):
+        return inputs + self.generator.random(), targets
+
+
+GENERATOR = torch.Generator()
+
+
+def adding(inputs, targets):
+    return noisy(inputs, targets, GENERATOR)
+
+
 TASKS = {
     "empty dataset": (
         {"data": [samples(3), samples(0), samples(3), samples(0)]},
@@ -351,6 +366,12 @@ TASKS = {
     "a generator of its own": (
         {"transform": functools.partial(noisy, generator=torch.Generator())},
         ["the transform has a random generator of its own"],
+    ),
+    "a generator of its object": (
+        {"transform": Noise().add}, ["the transform has a random generator of its own"],
+    ),
+    "a generator of the module": (
+        {"transform": adding}, ["the transform has a random generator of its own"],
     ),
     "a generator enclosed": (
         {"transform": enclosing(np.random.default_rng(0))},

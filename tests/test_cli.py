@@ -150,6 +150,14 @@ def test_runs_of_another_request_are_not_mixed(change):
     assert {p: p.read_bytes() for p in Path("out").rglob("*") if p.is_file()} == kept
 
 
+@pytest.mark.parametrize("content", ['{"name": "ti', "{}", "[]"])
+def test_a_damaged_description_beside_other_runs_is_told(content):
+    experiment.run(experiment.load("tiny.toml", ["seeds=[0]"]), "out")
+    Path("out/experiment.json").write_text(content)
+    with pytest.raises(ConfigurationError, match=r"out/experiment.json is damaged, so nobody can"):
+        experiment.run(experiment.load("tiny.toml", ["seeds=[1]"]), "out", resume=True)
+
+
 def test_resuming_with_another_method_and_seed_runs_only_those():
     experiment.run(experiment.load("tiny.toml"), "out")
     Path("tiny.toml").write_text(TINY + "[[algorithms]]\nname = 'DSGT'\n")

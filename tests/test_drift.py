@@ -265,7 +265,10 @@ BAD = {
     ),
     "option": (
         {"drift": "rotation", "drift_rounds": [3], "drift_options": {"degree": 5}},
-        "unknown option of drift 'rotation' 'degree'; did you mean 'degrees'",
+        "unknown option of drift rotation 'degree'; did you mean 'degrees'",
+    ),
+    "options of no kind": (
+        {"drift": "labels", "drift_rounds": [3], "drift_options": 3}, "drift_options is 3, expect",
     ),
     "options of no drift": ({"drift_options": {"degrees": 5}}, "but no name of a drift"),
     "options of a change": (
@@ -273,7 +276,7 @@ BAD = {
         "but no name of a drift",
     ),
     "name": ({"drift": "label", "drift_rounds": [3]}, "unknown drift 'label'; did you mean 'lab"),
-    "no change": ({"drift": 5, "drift_rounds": [3]}, "change is 5, expected one such as drift.lab"),
+    "no change": ({"drift": 5, "drift_rounds": [3]}, "drift is 5, expected a name or a C"),
     "pool": ({"pool": "tests"}, "pool is 'tests'"),
     "model": ({"model": "cnn"}, "unknown model 'cnn'"),
 }  # fmt: skip

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import peerlearn as pl
 from peerlearn import graphs
 from peerlearn.graphs import SCHEDULES
 
@@ -286,3 +287,18 @@ def test_what_is_no_graph_is_a_problem_too(graph, sentence):
 def test_impossible_schedules_are_refused(name, graph, options, sentence):
     with pytest.raises(ValueError, match=sentence):
         graphs.build_schedule(name, graph, **options)
+
+
+def test_a_schedule_derived_from_one_of_the_library_is_checked_like_any_other():
+    class Shrinking(graphs.link_failures):
+        def at(self, round, positions=None):
+            return nx.Graph([(0, 1)]) if round >= 4 else super().at(round)
+
+    class Renamed(graphs.link_failures):
+        pass
+
+    assert not Renamed(graphs.cycle(4), p=0.1).any_graph
+    schedule = Shrinking(graphs.cycle(4), p=0.1)
+    assert schedule.any_graph
+    with pytest.raises(ValueError, match=r"the graph of round \d has 2 agents, expected 4"):
+        pl.train(pl.tasks.quadratic(4), pl.DiNNO(), schedule, rounds=30, device="cpu")

@@ -104,7 +104,7 @@ def test_every_partition_has_the_same_first_arguments_and_documents_the_others(n
 def test_unknown_names_and_options_suggest_the_nearest():
     with pytest.raises(ValueError, match=r"'by_clas'; did you mean 'by_class'\? known: "):
         partition("by_clas", balanced(), 10)
-    with pytest.raises(ValueError, match=r"'dirichlet' 'alhpa'; did you mean 'alpha'\?"):
+    with pytest.raises(ValueError, match=r"partition dirichlet 'alhpa'; did you mean 'alpha'\?"):
         partition("dirichlet", balanced(), 10, alhpa=0.5)
     with pytest.raises(ValueError, match="'iid' 'alpha'; known: none"):
         partition("iid", balanced(), 10, alpha=0.5)

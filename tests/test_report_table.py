@@ -138,6 +138,16 @@ def test_other_tasks_and_graphs_are_no_seeds(change: dict, tmp_path: Path) -> No
     assert [row.seeds for row in summarize(read_all(tmp_path))] == [(0,), (1,)]
 
 
+def test_unlike_runs_in_one_folder_are_not_averaged(tmp_path: Path) -> None:
+    for seed, lr in enumerate((0.1, 0.9)):
+        start, *rest = lines("DSGD", seed=seed)
+        run = tmp_path / "x" / "DSGD" / f"seed-{seed}"
+        run.mkdir(parents=True)
+        text = "".join(json.dumps(x) + "\n" for x in [{**start, "settings": {"lr": lr}}, *rest])
+        (run / "record.jsonl").write_text(text)
+    assert [row.seeds for row in summarize(read_all(tmp_path))] == [(0,), (1,)]
+
+
 def test_what_the_seed_deals_is_no_other_request(tmp_path: Path) -> None:
     for seed in (0, 1):
         start, *rest = lines("DSGD", seed=seed)

@@ -32,7 +32,7 @@ import peerlearn as pl
 from peerlearn.algorithm import Needs
 from peerlearn.checkpoint import FILE_NAME as CHECKPOINT
 from peerlearn.checkpoint import load
-from peerlearn.errors import Diverged, Unwritten
+from peerlearn.errors import ConfigurationError, Diverged, Unwritten
 
 
 def train(task=None, algorithm=None, graph=None, **options):
@@ -491,12 +491,12 @@ def test_data_that_are_not_finite_stop_a_run_where_networks_are_judged(where, tm
     task = classification()
     spoiled = task.test[0] if where == "test set" else task.data[2][0]
     spoiled[1] = float("nan")
-    agents = "agents 0, 1, 2, 3" if where == "test set" else "agent 2"
-    said = f"diverged in round 0: the loss on the {where} of {agents} is NaN"
-    with pytest.raises(Diverged, match=said):
+    agents = "agents 0, 1, 2 and 3" if where == "test set" else "agent 2"
+    said = f"before any training the loss on the {where} of {agents} is NaN"
+    with pytest.raises(ConfigurationError, match=said):
         train(task, out=tmp_path / "run")
     kept = pl.record.read(tmp_path / "run")
-    assert kept.events[-1]["cause"] == "diverged"
+    assert kept.events[-1]["cause"] == "failed"
     assert not (tmp_path / "run" / CHECKPOINT).exists()
 
 
@@ -525,3 +525,20 @@ def test_a_full_disk_is_told_and_loses_nothing(room, tmp_path):
     assert not [*(tmp_path / "run").glob("*.tmp")]
     options = {"rounds": 40, "evaluate_every": 1, "dtype": "float64", "resume": True}
     assert torch.equal(train(out=tmp_path / "run", **options).theta, whole.theta)
+
+
+class Fading(nn.Module):
+    """A loss that is switched off by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = 1.0
+
+    def forward(self, outputs, targets):
+        return self.weight * cross_entropy(outputs, targets)
+
+
+def test_a_loss_may_be_changed_while_it_is_used():
+    loss = Fading()
+    run = train(classification(loss=loss), on_round=lambda done: setattr(loss, "weight", 0.0))
+    assert run.final["loss"].tolist() == [0.0] * 4

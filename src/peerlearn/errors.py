@@ -67,6 +67,11 @@ class Unwritten(PeerlearnError, OSError):
         super().__init__(
             f"cannot write {path}: {reason}; make room for it and resume, what is there stays"
         )
+        self.errno, self.strerror = getattr(error, "errno", None), reason
+        self.filename = str(path)
+
+    def __str__(self) -> str:
+        return self.args[0]
 
 
 def short(value: Any, most: int = 60) -> str:

@@ -284,7 +284,13 @@ def _other_request(experiment: Experiment, folder: Path) -> list[str]:
     path = folder / FILE_NAME
     if not others or not path.exists():
         return []
-    kept = _request(json.loads(path.read_text(encoding="utf-8")))
+    try:
+        kept = _request(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return [
+            f"{path} is damaged, so nobody can tell whether the runs beside it, such as "
+            f"{min(others)}, are of this request; remove it, or choose another folder"
+        ]
     wanted = _request(json.loads(json.dumps(experiment.describe())))
     both = kept["algorithms"].keys() & wanted["algorithms"].keys()
     for told in (kept, wanted):

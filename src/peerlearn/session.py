@@ -26,12 +26,14 @@ from .measure import Clock, consensus_error, consensus_error_normalized
 from .setup import Setup
 from .signals import stop_signals
 from .team import Team, first_fault
+from .words import listed
 
 Evaluation = dict[str, Any]
 """What a callback sees: ``round``, ``measures`` (name -> (A,) array), ``team``, ``seconds``."""
 
 Callback = Callable[[Evaluation], Any]
 
+NAMED = 10  # agents in a sentence
 JUDGED = {"loss": "loss on the test set", "train_loss": "loss on the training data"}
 
 
@@ -241,8 +243,15 @@ class Session:
         """Data that are not finite show where networks are judged, if they are never drawn."""
         for name, where in JUDGED.items():
             bad = np.flatnonzero(~np.isfinite(measures.get(name, 0.0)))
-            if len(bad):
+            if len(bad) and self.done:
                 self._diverged(self.done, bad.tolist(), where)
+            if len(bad):
+                who = listed(bad.tolist()[:NAMED]) + (", ..." if len(bad) > NAMED else "")
+                raise self.team.common(ConfigurationError([
+                    f"before any training the {where} of {'agent' if len(bad) == 1 else 'agents'} "
+                    f"{who} is NaN or infinite; remove what is not finite from the data, or begin "
+                    "with another network"
+                ]))  # fmt: skip
 
     def _tensors(self) -> dict[str, Tensor]:
         """The state, in an order that is the same in every process.

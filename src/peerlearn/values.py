@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -73,6 +73,13 @@ def require_probability(name: str, value: Any) -> float:
     if not is_number(value, 0, 1):
         raise ValueError(f"{name} is {value!r}, expected a probability from 0 to 1")
     return float(value)
+
+
+def require_mapping(name: str, value: Any) -> dict[str, Any]:
+    """Names and values; none where nothing is given."""
+    if value is not None and not isinstance(value, Mapping):
+        raise ValueError(f"{name} is {value!r}, expected a dict of names and values")
+    return dict(value or {})
 
 
 def require_known(kind: str, name: str, known: Collection[str]) -> None:

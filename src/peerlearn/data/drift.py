@@ -233,7 +233,7 @@ def change(name: str, **options: Any) -> Change:
         ValueError: there is no such change or option, or an option is out of range.
     """
     require_known("drift", name, CHANGES)
-    require_options(f"drift {name!r}", CHANGES[name], options)
+    require_options(f"drift {name}", CHANGES[name], options)
     return CHANGES[name](**options)
 
 

@@ -193,7 +193,7 @@ def partition(
         [tensor([0, 2, 3, 5]), tensor([1, 4])]
     """
     require_known("partition", name, PARTITIONS)
-    require_options(f"partition {name!r}", PARTITIONS[name], options, given=3)
+    require_options(f"partition {name}", PARTITIONS[name], options, given=3)
     return PARTITIONS[name](targets, agents, seed, **options)
 
 

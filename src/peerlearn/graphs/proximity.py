@@ -46,7 +46,7 @@ class proximity(GraphSchedule):
     apart: Literal["continue", "stop"] = "continue"
 
     def __post_init__(self) -> None:
-        require_known("what to do in a graph that fell apart,", str(self.apart), APART)
+        require_known("apart", str(self.apart), APART)
         if self.positions is not None and not callable(self.positions):
             raise ValueError(
                 f"proximity: positions is a {type(self.positions).__name__}, expected a function "

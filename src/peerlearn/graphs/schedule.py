@@ -39,6 +39,11 @@ class GraphSchedule(ABC):
             positions: (n, dimensions) where the agents are now; only `proximity` asks for them.
         """
 
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        if "at" in vars(cls) and "any_graph" not in vars(cls):
+            cls.any_graph = True  # whatever its base says of its own graphs
+
     @property
     def known(self) -> bool:
         """Whether its graphs are known before the agents begin to move."""

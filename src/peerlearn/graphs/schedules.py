@@ -29,8 +29,6 @@ from .topologies import from_networkx, of_round
 class _OfGraph(GraphSchedule):
     """Schedules that begin with a graph: the whole of it, or some of its edges."""
 
-    any_graph: ClassVar[bool] = False
-
     graph: nx.Graph
 
     def __post_init__(self) -> None:
@@ -50,6 +48,7 @@ class _OfGraph(GraphSchedule):
 class static(_OfGraph):
     """The same graph in every round."""
 
+    any_graph: ClassVar[bool] = False
     window = 1
 
     def at(self, round: int, positions: Any = None) -> nx.Graph:
@@ -68,6 +67,8 @@ class link_failures(_OfGraph):
         p: probability of a failure, at least 0 and less than 1.
         seed: of the failures.
     """
+
+    any_graph: ClassVar[bool] = False
 
     p: float
     seed: int = 0
@@ -95,6 +96,8 @@ class random_matchings(_OfGraph):
 
     Edges are taken in random order, unless one of their ends is already taken.
     """
+
+    any_graph: ClassVar[bool] = False
 
     seed: int = 0
 

@@ -62,7 +62,13 @@ def _by_folder(label: str, records: Sequence[Record]) -> dict[str, list[Record]]
     for record, folder in zip(records, folders, strict=True):
         where = f"{label}, {names[folder]}" if folder is not None else label
         groups.setdefault(where, []).append(record)
-    return groups
+    found: dict[str, list[Record]] = {}
+    for where, runs in groups.items():
+        if len(runs) == 1 or _only_seeds(runs):
+            found[where] = runs
+        else:  # put into one folder by hand, or not in any
+            found |= {f"{where}, {n}: seed {r.seed}": [r] for n, r in enumerate(runs, start=1)}
+    return found
 
 
 def _folder(record: Record) -> Path | None:

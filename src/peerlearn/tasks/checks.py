@@ -61,7 +61,11 @@ def function_problems(task: Task) -> list[str]:
 
 def _generator_problems(transform: Any) -> list[str]:
     """A generator of one's own is not kept for resuming, and not an agent's own."""
-    held = [*getattr(transform, "__dict__", {}).values(), *getattr(transform, "args", ())]
+    owner = getattr(transform, "__self__", None)  # of a bound method
+    held = [v for o in (transform, owner) for v in getattr(o, "__dict__", {}).values()]
+    held += getattr(transform, "args", ())
+    code = getattr(transform, "__code__", None)
+    held += [transform.__globals__.get(n) for n in code.co_names] if code else []
     for cell in getattr(transform, "__closure__", None) or ():
         with suppress(ValueError):  # an empty one
             held.append(cell.cell_contents)

@@ -12,10 +12,10 @@ from torch.nn.functional import nll_loss
 
 from .. import data as sources
 from ..data import Stream, drift, graphical_models
-from ..data.drift import Change, Drift
+from ..data.drift import CHANGES, Change, Drift, change
 from ..data.streams import dealt, generated
 from ..errors import nearest
-from ..values import require_count
+from ..values import require_count, require_mapping
 from .images import Model, accuracy, network_for, raw_bytes
 from .models import mlp
 from .supervised import Task
@@ -61,11 +61,11 @@ def image_stream(
         inputs, targets = torch.cat([inputs, held_out[0]]), torch.cat([targets, held_out[1]])
     when = _drift(drift_rounds, drift_probability)
     _require_both(drift, drift_rounds, drift_probability)
-    change = _change(drift, dict(drift_options or {}))
+    changes = _change(drift, require_mapping("drift_options", drift_options))
     network, described = network_for(source, model, found)
     images = dealt(
         (inputs, targets), agents, test=None if pool == "all" else held_out, drift=when,
-        change=change, sample_bytes=raw_bytes(inputs),
+        change=changes, sample_bytes=raw_bytes(inputs),
     )  # fmt: skip
     details = {"model": described, "pool": pool}
     return _classification(images, f"{source}_stream", network, batch_size, details, options)
@@ -168,7 +168,10 @@ def _require_both(what: Any, rounds: Sequence[int] | None, probability: float) -
 
 def _change(drift: str | Change | None, options: Mapping[str, Any]) -> Change:
     if isinstance(drift, str):
-        return sources.drift.change(drift, **options)
+        return change(drift, **options)
+    if drift is not None and not isinstance(drift, Change):
+        known = ", ".join(CHANGES)
+        raise ValueError(f"drift is {drift!r}, expected a name or a Change; known: {known}")
     if options:
         raise ValueError("drift_options are given, but no name of a drift; leave them out")
     return Change() if drift is None else drift

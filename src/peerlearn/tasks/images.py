@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import nll_loss
 
 from .. import data as sources
-from ..values import require_known
+from ..values import require_known, require_mapping
 from .models import MODELS
 from .supervised import Task
 
@@ -42,7 +42,7 @@ def images(
         options: further arguments of `peerlearn.Task`.
     """
     found = sources.load(source)
-    settings = dict(partition_options or {})
+    settings = require_mapping("partition_options", partition_options)
     parts = sources.partition(partition, found.train_targets, agents, seed, **settings)
     suited = sources.SOURCES[source]
     inputs = suited.normalized(found.train_inputs)

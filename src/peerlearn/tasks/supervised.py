@@ -38,7 +38,8 @@ class Task(BaseTask):
             run's seed), or one module per agent, identical but for the values of parameters. It is
             trained in training mode, but for the layers of a module in training mode that are in
             evaluation mode themselves. What it remembers must be in parameters and buffers.
-        loss: (outputs, targets) -> the mean loss of a batch.
+        loss: (outputs, targets) -> the mean loss of a batch. Of a module whose tensors are on
+            another device or of another type than the networks, a copy is used; likewise below.
         data: one dataset per agent: a torch map-style dataset of (input, target) pairs, or the
             tensors (inputs, targets). Sizes may differ. A `peerlearn.data.Deferred` dataset is
             loaded only by the process in which its agent lives. Or a stream
@@ -176,15 +177,21 @@ class Task(BaseTask):
         return SupervisedLearner(self._moved(device, dtype), seed, device, dtype, agents)
 
     def _moved(self, device: torch.device, dtype: torch.dtype) -> Task:
-        """The same task; losses and measures that are modules follow the networks."""
+        """The same task; copies of losses and measures that lie elsewhere follow the networks."""
         functions = {"loss": self.loss, **self.measures}
-        if not any(isinstance(f, nn.Module) for f in functions.values()):
+        modules = {n: f for n, f in functions.items() if isinstance(f, nn.Module)}
+        here = torch.empty(0, device=device).device
+        if not any(_is_elsewhere(module, here, dtype) for module in modules.values()):
             return self
-        moved = {
-            name: copy.deepcopy(f).to(device, dtype) if isinstance(f, nn.Module) else f
-            for name, f in functions.items()
-        }
-        return replace(self, loss=moved.pop("loss"), measures=moved)
+        try:
+            modules = copy.deepcopy(modules)
+        except Exception as error:
+            raise ValueError(
+                f"{' or '.join(modules)} cannot be copied to {here} and {dtype} ({error}); make it "
+                "there"
+            ) from error
+        functions |= {name: module.to(here, dtype) for name, module in modules.items()}
+        return replace(self, loss=functions.pop("loss"), measures=functions)
 
     def pooled(self, in_turn: bool = False) -> Task:
         """One agent with all data.
@@ -334,6 +341,11 @@ def _bytes(data: Data) -> int:
         return sum(t.numel() * t.element_size() for t in tensors)
     with preserved(torch.device("cpu")):  # an item may draw random numbers
         return length(data) * _item_bytes(data[0])
+
+
+def _is_elsewhere(module: nn.Module, device: torch.device, dtype: torch.dtype) -> bool:
+    tensors = (*module.parameters(), *module.buffers())
+    return any(t.device != device or (t.is_floating_point() and t.dtype != dtype) for t in tensors)
 
 
 def _item_bytes(item: Any) -> int:
