@@ -106,7 +106,7 @@ def test_unknown_names_and_options_suggest_the_nearest():
         partition("by_clas", balanced(), 10)
     with pytest.raises(ValueError, match=r"partition dirichlet 'alhpa'; did you mean 'alpha'\?"):
         partition("dirichlet", balanced(), 10, alhpa=0.5)
-    with pytest.raises(ValueError, match="'iid' 'alpha'; known: none"):
+    with pytest.raises(ValueError, match="partition iid 'alpha'; known: none"):
         partition("iid", balanced(), 10, alpha=0.5)
 
 
