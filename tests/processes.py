@@ -9,6 +9,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+FILE = """
+name = "two"
+rounds = 5
+[task]
+name = "quadratic"
+agents = 3
+[graph]
+name = "cycle"
+[[algorithms]]
+name = "DSGD"
+"""
+
 
 def free_port() -> int:
     with socket.socket() as tried:

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 import torch.distributed as dist
-from processes import finish, start
+from processes import FILE, finish, start
 from typer.testing import CliRunner
 
 from peerlearn import cli
@@ -17,17 +17,6 @@ from peerlearn.errors import ConfigurationError
 
 pytestmark = pytest.mark.timeout(120)
 
-FILE = """
-name = "two"
-rounds = 5
-[task]
-name = "quadratic"
-agents = 3
-[graph]
-name = "cycle"
-[[algorithms]]
-name = "DSGD"
-"""
 PLACE = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
 WRONG = {
     "RANK=x": "RANK is 'x', expected a whole number from 0 to 1, as WORLD_SIZE is 2; whoever",

@@ -8,7 +8,7 @@ import signal
 import time
 
 import pytest
-from processes import finish, start
+from processes import FILE, finish, start
 
 import peerlearn as pl
 from peerlearn.checkpoint import FILE_NAME as CHECKPOINT
@@ -16,17 +16,6 @@ from peerlearn.team import LONGEST_TIMEOUT_S, timeout_problems
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
-FILE = """
-name = "two"
-rounds = 5
-[task]
-name = "quadratic"
-agents = 3
-[graph]
-name = "cycle"
-[[algorithms]]
-name = "DSGD"
-"""
 COMMAND = """
 import os, runpy, sys
 own = sys.argv[2:] if os.environ["RANK"] == "1" else []

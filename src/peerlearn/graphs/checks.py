@@ -18,7 +18,7 @@ def undirected(graph: Any) -> nx.Graph:
     return graph
 
 
-def listed(items: Iterable[Any], most: int = 5, separator: str = ", ") -> str:
+def first_few(items: Iterable[Any], most: int = 5, separator: str = ", ") -> str:
     """The first items, with dots where there are more."""
     words = [str(item) for item in items]
     return separator.join(words[:most] + (["..."] if len(words) > most else []))

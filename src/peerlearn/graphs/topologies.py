@@ -14,7 +14,7 @@ from typing import Any
 import networkx as nx
 
 from ..values import require_count, require_known, require_options
-from .checks import listed, undirected
+from .checks import first_few, undirected
 from .naming import named, numbered
 from .random_families import (
     barabasi_albert,
@@ -120,7 +120,7 @@ def from_edge_list(path: str | Path, n: int | None = None) -> nx.Graph:
     if not edges and not mistakes:
         mistakes.append("it holds no edge; expected one per line, as in '0 1'")
     if mistakes:
-        raise ValueError(f"{path} is no edge list: " + listed(mistakes, separator="; "))
+        raise ValueError(f"{path} is no edge list: " + first_few(mistakes, separator="; "))
     graph = nx.empty_graph(max(map(max, edges)) + 1 if n is None else n)
     graph.add_edges_from(edges)
     graph.graph["name"] = Path(path).stem
@@ -142,7 +142,7 @@ def from_networkx(graph: nx.Graph) -> nx.Graph:
     loops = [node for node, _ in nx.selfloop_edges(graph)]
     if loops:
         raise ValueError(
-            f"these nodes have an edge to themselves: {listed(loops)}; "
+            f"these nodes have an edge to themselves: {first_few(loops)}; "
             "remove those edges: an agent's weight for itself comes from the weights"
         )
     return numbered(graph)

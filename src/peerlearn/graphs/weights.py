@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 
 from ..algorithm import Needs
 from ..values import require_known
-from .checks import listed, undirected
+from .checks import first_few, undirected
 from .spectrum import TOLERANCE, Matrix, asymmetry, extremes, square
 
 Rule = Callable[[nx.Graph], sparse.csr_array]
@@ -159,7 +159,7 @@ def parts(W: Matrix) -> list[str]:
     first = np.flatnonzero(part == part[0])
     return [
         f"the weights leave {count} parts of the team that never hear of each other, the first of "
-        f"agents {listed(first)}; give positive weights to the edges between them"
+        f"agents {first_few(first)}; give positive weights to the edges between them"
     ]
 
 
@@ -263,7 +263,7 @@ def ends(graph: nx.Graph) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         agents = np.full(len(neighbors), -1)
     if not np.array_equal(np.sort(agents), np.arange(len(agents))):
         raise ValueError(
-            f"the nodes of the graph are {listed(graph)}, expected the agents 0 to "
+            f"the nodes of the graph are {first_few(graph)}, expected the agents 0 to "
             f"{len(graph) - 1}; number them with from_networkx"
         )
     degree = np.empty_like(counts)
