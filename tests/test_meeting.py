@@ -148,6 +148,35 @@ def test_ctrl_c_while_the_file_is_read_stops_all(rank, tmp_path):
     assert said == ["stopped; go on by starting all again with --resume\n", ""]
 
 
+WAITS = """
+import os, signal, sys, threading, time
+import peerlearn as pl
+from peerlearn.engines import rendezvous
+os.environ["WORLD_SIZE"] = "3"  # the last one never comes
+rank, all_come = int(os.environ["RANK"]), rendezvous._all_come
+def stop(store):
+    while not store.check([f"size/{1 - rank}"]):
+        time.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGINT)
+def waits(store, *told):
+    if rank == int(sys.argv[1]):
+        threading.Thread(target=stop, args=(store,)).start()
+    all_come(store, *told)
+rendezvous._all_come = waits
+try:
+    pl.train(pl.tasks.quadratic(3, 2), pl.DSGD(), pl.graphs.cycle(3), rounds=4, engine="processes")
+except KeyboardInterrupt as error:
+    print(f"stopped: {error}")
+"""
+
+
+@pytest.mark.parametrize("who", [0, 1])
+def test_ctrl_c_while_one_waits_for_others_stops_those_that_wait(who):
+    said = finish(start(2, "-c", WAITS, str(who)), timeout_s=60)
+    assert said[who] == "stopped: \n"
+    assert said[1 - who] == f"stopped: process {who} was stopped before all had met\n"
+
+
 def test_a_report_that_cannot_be_written_is_no_loss(tmp_path):
     (first, second), statuses = run(tmp_path, "report.build", 0, "OSError(28, 'the disk is full')")
     assert statuses == [2, 3], (first, second)

@@ -99,6 +99,31 @@ def test_a_team_that_has_ended_says_so_when_it_is_asked_again():
         assert last.endswith(f"{reason}); start all processes anew")
 
 
+GONE = (
+    TRAIN
+    + """
+import signal
+train()
+if not FIRST:
+    os.kill(os.getpid(), signal.SIGKILL)
+begun = time.monotonic()
+try:
+    train()
+except pl.Lost as lost:
+    print(f"{time.monotonic() - begun:.1f} s: {lost}")
+"""
+)
+
+
+def test_a_process_that_ends_between_runs_is_noticed_at_once():
+    """Though before a run one may load data for long, without a sign of life."""
+    said, _ = finish(start(2, "-c", GONE))
+    seconds, lost = said.split(" s: ")
+    assert float(seconds) < 20.0
+    assert lost.startswith("process 1 (host ")
+    assert "was lost in round 0: no sign of life for 3 s" in lost
+
+
 LATE = (
     TRAIN
     + """

@@ -16,6 +16,7 @@ from torch.distributed import Store
 from .watch import SILENT_S, Watch
 
 POLL_S = 0.02
+REACH_S = 1.0  # between two looks at a connection
 LONG_S = 60.0  # of waiting for a process that lives, before a warning
 
 T = TypeVar("T")
@@ -90,17 +91,27 @@ class Board:
         key, text = self._key(subject, self._rank), json.dumps(value)
         self._ask(lambda: self._store.set(key, text), self.silence_s)
 
-    def read(self, subject: str, rank: int, silence_s: float) -> Any:
+    def read(
+        self, subject: str, rank: int, silence_s: float, reaches: Callable[[int], bool]
+    ) -> Any:
         """What another process posts in this run, however long it takes while it lives.
 
+        Args:
+            subject, rank: of what, and whose.
+            silence_s: see Raises.
+            reaches: whether the connection to a process is open; asked about once a second.
+
         Raises:
-            RuntimeError: it leaves without, or gives no sign of life for ``silence_s``, or the
-                store cannot be reached.
+            RuntimeError: it ends without, or gives no sign of life for ``silence_s``, or the store
+                cannot be reached.
         """
         key, asked = self._key(subject, rank), time.monotonic()
-        warned = False
+        warned, reached = False, asked
         while True:
-            missing = self.missing([rank], asked, silence_s)  # first: it posts before it leaves
+            missing = bool(self.missing([rank], asked, silence_s))  # first: it posts, then leaves
+            if time.monotonic() > reached + REACH_S:
+                missing |= not reaches(rank)
+                reached = time.monotonic()
             if self._ask(lambda: self._store.check([key]), self.silence_s):
                 return json.loads(self._ask(lambda: self._store.get(key), self.silence_s))
             if missing:

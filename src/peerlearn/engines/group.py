@@ -95,9 +95,16 @@ class Group(Team):
         self._ended = why
         for rank in self.others:
             with suppress(RuntimeError):
-                nothing = dist.irecv(torch.empty(1), rank, tag=HANG_UP)
-                assert nothing is not None
-                nothing.wait(timedelta(milliseconds=1))
+                self._await_nothing(rank).wait(timedelta(milliseconds=1))
+
+    def reaches(self, rank: int) -> bool:
+        """Whether the connection to a process is open; it closes as soon as that one ends."""
+        with suppress(RuntimeError):
+            return rank == self.rank or self._await_nothing(rank) is not None
+        return False
+
+    def _await_nothing(self, rank: int) -> Any:
+        return dist.irecv(torch.empty(1), rank, tag=HANG_UP)
 
     def share(self, values: Tensor, total: int) -> Tensor:
         own, peers = values.cpu().contiguous(), self.others

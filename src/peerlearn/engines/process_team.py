@@ -157,10 +157,11 @@ class ProcessTeam(Group):
     def _read(self, subject: str, rank: int, silence_s: float = JOIN_S) -> Any:
         """What another process posts.
 
-        Loading data may keep a process from giving signs of life, so it is given time.
+        Loading data may keep a process from giving signs of life, so it is given time; but one that
+        has ended is noticed.
         """
         with self.reaching([rank]):
-            return self._board.read(subject, rank, silence_s)
+            return self._board.read(subject, rank, silence_s, self.reaches)
 
     # --- while training ---------------------------------------------------------------------
 
@@ -233,6 +234,7 @@ class ProcessTeam(Group):
         self._looked = now
         with self.reaching(self.others):
             missing = self._board.missing(self.others, 0.0, self._board.silence_s)
+        missing = missing or [rank for rank in self.others if not self.reaches(rank)]
         if missing:
             raise self.lost(missing)
 

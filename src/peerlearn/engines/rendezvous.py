@@ -50,7 +50,12 @@ def rendezvous(limit_s: float) -> tuple[dist.Store, int, int]:
             f"a process {here.rank} has come to this team before; a process that was started again "
             "cannot take the place of a lost one: start all of them anew"
         ])  # fmt: skip
-    _within(limit, lambda: _all_come(store, here, limit_s))
+    try:
+        _within(limit, lambda: _all_come(store, here, limit_s))
+    except KeyboardInterrupt:
+        _within(timedelta(seconds=WORD_S), lambda: _say_left(store, here))
+        _be_heard(here)
+        raise
     if not own:
         _within(limit, lambda: _make_group(store, here.rank, here.size, limit))
     return store, here.rank, here.size
@@ -79,12 +84,17 @@ def leave_word() -> None:
             time.sleep(LOOK_S)
         limit = timedelta(seconds=WORD_S)
         store = _within(limit, lambda: _store(here, limit))
-        store.set(LEFT, str(here.rank))
+        _say_left(store, here)
         store.set(_size(here.rank), str(here.size))
         everybody = [_size(rank) for rank in range(here.size)]
         while here.rank == keeper() and not store.check(everybody) and time.monotonic() < until:
             time.sleep(LOOK_S)
         _be_heard(here)
+
+
+def _say_left(store: dist.Store, here: Place) -> None:
+    """That this process was stopped, unless another was before."""
+    store.compare_set(LEFT, "", str(here.rank))
 
 
 def _can_reach(here: Place) -> bool:
@@ -122,7 +132,6 @@ def _all_come(store: dist.Store, here: Place, limit_s: float) -> None:
             ])  # fmt: skip
         if store.check([LEFT]):
             rank = store.get(LEFT).decode()
-            _be_heard(here)
             raise KeyboardInterrupt(f"process {rank} was stopped before all had met")
         missing -= come
         if missing and time.monotonic() > until:
