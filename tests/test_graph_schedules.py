@@ -211,9 +211,11 @@ def test_proximity_refuses_positions_that_are_none(positions, sentence):
 
 
 def test_a_function_may_give_any_graph_of_the_team():
-    schedule = graphs.function(lambda k: nx.path_graph("abc") if k else nx.empty_graph(3), 3, 2)
+    last_first = nx.Graph([(2, 1), (1, 0)])
+    schedule = graphs.function(lambda k: last_first if k else nx.empty_graph(3), 3, 2)
     assert edges(schedule.at(0)) == set()
     assert edges(schedule.at(1)) == edges(graphs.path(3))
+    assert list(schedule.at(1)) == [0, 1, 2]
     assert graphs.problems(schedule) == []
 
 
@@ -260,6 +262,11 @@ def test_proximity_is_judged_only_where_positions_are_known():
         ("cycle", "got a str"),
         (graphs.function(lambda k: nx.path_graph(2), agents=3), "round 0 has 2 agents, expected 3"),
         (graphs.function(lambda k: None, agents=3), "got a NoneType"),
+        (nx.path_graph([2, 1]), "the nodes of the graph are 2, 1, expected the agents 0 to 1;"),
+        (
+            graphs.function(lambda k: nx.path_graph("abc"), agents=3),
+            "the nodes of the graph of round 0 are a, b, c, expected the agents 0 to 2;",
+        ),
     ],
 )
 def test_what_is_no_graph_is_a_problem_too(graph, sentence):

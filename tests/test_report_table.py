@@ -121,6 +121,28 @@ def test_only_seeds_of_the_same_request_are_averaged(tmp_path: Path) -> None:
     assert rows == {f"DSGD, {folder}": (0, 1) for folder in ("low", "high", "again")}
 
 
+SWEEPS = {
+    "flat": ({"lr-0.1-s{}": 0.1, "lr-0.9-s{}": 0.9}, ["DSGD, lr-0.1-s", "DSGD, lr-0.9-s"]),
+    "below": ({"low/{}": 0.1, "high/{}": 0.9}, ["DSGD, high", "DSGD, low"]),
+    "again": ({"a/run{}": 0.1, "b/run{}": 0.1}, ["DSGD, a/run", "DSGD, b/run"]),
+}
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_seeds_are_found_whatever_the_folders_are_called(name: str, tmp_path: Path) -> None:
+    folders, expected = SWEEPS[name]
+    for folder, lr in folders.items():
+        for seed in (0, 1):
+            start, *rest = lines("DSGD", seed=seed)
+            run = tmp_path / folder.format(seed)
+            run.mkdir(parents=True)
+            changed = {**start, "settings": {"lr": lr}}
+            text = "".join(json.dumps(x) + "\n" for x in [changed, *rest])
+            (run / "record.jsonl").write_text(text)
+    rows = {row.label: row.seeds for row in summarize(read_all(tmp_path))}
+    assert rows == dict.fromkeys(expected, (0, 1))
+
+
 OTHER = {
     "task": {"task": {"name": "digits", "partition": "iid"}},
     "graph": {"graph": {"agents": 4, "name": "cycle", "schedule": "link_failures(p=0.9)"}},

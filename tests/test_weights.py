@@ -127,8 +127,8 @@ def test_uniform_needs_a_complete_graph():
     ("graph", "sentence"),
     [
         (nx.path_graph(["a", "b"]), "the nodes of the graph are a, b, expected the agents 0 to 1"),
-        (nx.path_graph([1, 2]), "number them with from_networkx"),
-        (nx.path_graph([-1, 0]), "number them with from_networkx"),
+        (nx.path_graph([1, 2]), "or number them in the graph's order with graphs.from_networkx"),
+        (nx.path_graph([-1, 0]), "or number them in the graph's order with graphs.from_networkx"),
         (nx.DiGraph([(0, 1)]), "got a DiGraph"),
     ],
 )

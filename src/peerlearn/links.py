@@ -218,7 +218,10 @@ class Links(ABC):
 
     @abstractmethod
     def exchange(self, *rows: Tensor) -> Heard:
-        """One message, of one or several vectors (A, P), to every neighbor; and what came back."""
+        """One message, of one or several vectors (A, P), to every neighbor; and what came back.
+
+        All vectors are of one dtype.
+        """
 
     @property
     @abstractmethod
@@ -233,6 +236,9 @@ class Links(ABC):
 
 def message_bytes(rows: Sequence[Tensor]) -> int:
     """The size of one agent's message: one row of each exchanged vector."""
+    kinds = sorted({str(r.dtype) for r in rows})
+    if len(kinds) > 1:
+        raise ValueError(f"got rows of {' and '.join(kinds)} in one message; make all of one dtype")
     return sum(r.shape[1] * r.element_size() for r in rows)
 
 

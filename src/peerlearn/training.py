@@ -97,8 +97,9 @@ def train(
     Args:
         task: what is learned; its number of agents is the team's.
         algorithm: one of `peerlearn.algorithms`, or your own.
-        graph: who talks to whom: a networkx graph of the agents 0, 1, ..., or a schedule of
-            graphs. None for algorithms that talk to no neighbors.
+        graph: who talks to whom: a networkx graph of the agents 0, 1, ..., or of names, which are
+            numbered in the graph's order; or a schedule of graphs. None for algorithms that talk
+            to no neighbors.
         rounds: how many rounds.
         seed: of everything random in the run: first network, minibatches, dropout.
         weights: the mixing weights: a rule's name, a rule, or a matrix (A, A).

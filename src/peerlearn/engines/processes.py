@@ -176,9 +176,6 @@ class ProcessLinks(Links):
         self._routes, self._engine, self._exchanges = routes, engine, 0
 
     def exchange(self, *rows: Tensor) -> ProcessHeard:
-        kinds = {r.dtype for r in rows}
-        if len(kinds) > 1:
-            raise ValueError(f"got rows of {kinds} in one message; make all of one dtype")
         degrees, engine = self._routes.degrees, self._engine
         engine.traffic.count(degrees, degrees, message_bytes(rows))
         post = engine.post(self._exchanges)

@@ -13,13 +13,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from numbers import Integral
 from typing import Any, ClassVar
 
 import networkx as nx
 import numpy as np
 
 from ..values import require_count, require_known, require_options, require_probability
-from .checks import undirected
+from .checks import require_agents, undirected
 from .proximity import proximity
 from .schedule import GraphSchedule, graph_of, parts_of
 from .topologies import from_networkx, of_round
@@ -32,7 +33,10 @@ class _OfGraph(GraphSchedule):
     graph: nx.Graph
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "graph", from_networkx(undirected(self.graph)))
+        graph = undirected(self.graph)
+        if any(isinstance(node, Integral) for node in graph):  # names are numbered in their order
+            require_agents(graph)
+        object.__setattr__(self, "graph", from_networkx(graph))
 
     @cached_property
     def agents(self) -> int:  # type: ignore[override]
@@ -176,8 +180,8 @@ class function(GraphSchedule):
     """Any function of the round.
 
     Args:
-        function: round -> networkx graph of ``agents`` nodes; the same graph whenever it is asked
-            for the same round.
+        function: round -> networkx graph whose nodes are the agents 0, 1, ..., also those without
+            edges; the same graph whenever it is asked for the same round.
         agents: how many there are.
         window: rounds over which the union must be connected.
     """

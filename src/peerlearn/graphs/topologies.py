@@ -14,7 +14,7 @@ from typing import Any
 import networkx as nx
 
 from ..values import require_count, require_known, require_options
-from .checks import first_few, undirected
+from .checks import first_few, require_agents, undirected
 from .naming import named, numbered
 from .random_families import (
     barabasi_albert,
@@ -159,6 +159,7 @@ def of_round(graph: Any, round: int, agents: int) -> nx.Graph:
             f"the graph of round {round} has {len(found)} agents, expected {agents} in every "
             "round; an agent that sits out is a node without edges"
         )
+    require_agents(graph, f"the graph of round {round}")
     return found
 
 

@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 
 from ..algorithm import Needs
 from ..values import require_known
-from .checks import first_few, undirected
+from .checks import first_few, require_agents, undirected
 from .spectrum import TOLERANCE, Matrix, asymmetry, extremes, square
 
 Rule = Callable[[nx.Graph], sparse.csr_array]
@@ -262,10 +262,7 @@ def ends(graph: nx.Graph) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     except (TypeError, ValueError):
         agents = np.full(len(neighbors), -1)
     if not np.array_equal(np.sort(agents), np.arange(len(agents))):
-        raise ValueError(
-            f"the nodes of the graph are {first_few(graph)}, expected the agents 0 to "
-            f"{len(graph) - 1}; number them with from_networkx"
-        )
+        require_agents(graph)
     degree = np.empty_like(counts)
     degree[agents] = counts
     return np.repeat(agents, counts), j, degree

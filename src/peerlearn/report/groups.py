@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,15 @@ def grouped(records: Sequence[Record]) -> dict[str, list[Record]]:
     What is no other seed of the same request has a line of its own, with the folder in its label.
     """
     several = len(graph_names(records)) > 1
-    groups: dict[str, list[Record]] = {}
-    for record in records:
+
+    def named(record: Record) -> str:
         graph = graph_name(record) if several else ""
-        label = f"{record.label}, {graph}" if graph else record.label
-        groups.setdefault(label, []).append(record)
+        return f"{record.label}, {graph}" if graph else record.label
+
     found: dict[str, list[Record]] = {}
-    for label, runs in groups.items():
-        found |= {label: runs} if _only_seeds(runs) else _by_folder(label, runs)
+    for runs in _split(records, named):
+        label = named(runs[0])
+        found |= {label: runs} if _only_seeds(runs) else _apart(label, runs)
     return found
 
 
@@ -33,49 +36,79 @@ DEALT = ("data", "samples", "partition_seed", "seed", "network", "test")  # what
 
 
 def _only_seeds(records: Sequence[Record]) -> bool:
-    """Whether the runs differ in nothing but their seeds, as far as their requests tell.
-
-    Those of one experiment have one task and one graph.
-    """
-    first, *others = [[r.start.get(name) for name in ALIKE] for r in records]
-    if len({r.seed for r in records}) < len(records) or any(r != first for r in others):
+    """Whether the runs differ in nothing but their seeds, as far as their requests tell."""
+    if not _once(records) or len(_split(records, _settings)) > 1:
         return False
-    if len({*map(_folder, records)}) == 1:
-        return True
-    first, *others = [[_task(r), r.start.get("graph")] for r in records]
-    return all(r == first for r in others)
+    (experiment, *others) = {*map(_experiment, records)}
+    return bool(experiment and not others) or len(_split(records, _task_and_graph)) == 1
 
 
-def _task(record: Record) -> dict[str, Any]:
-    """What was learned, but for what the seed has dealt."""
+def _once(records: Sequence[Record]) -> bool:
+    """Whether no seed comes twice."""
+    return len({r.seed for r in records}) == len(records)
+
+
+def _apart(label: str, records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Runs with one label, each request on its own, and what was run again."""
+    parts = [records]
+    for tell in (_settings, _request, _place):
+        parts = [p for part in parts for p in ([part] if _only_seeds(part) else _split(part, tell))]
+    if not all(map(_once, parts)):  # put into one folder by hand, or not in any
+        parts = [[r] for r in records]
+    paths = [_common([_experiment(r) or r.folder for r in part]) for part in parts]
+    names = [path.rpartition(os.sep)[2] for path in paths]
+    if len({*names}) < len({*paths}):
+        names = [os.path.relpath(path, os.path.commonpath(paths)) for path in paths]
+    if len({*names}) < len(parts):
+        names = [f"{name}, {n}" if name else f"{n}" for n, name in enumerate(names, start=1)]
+    return {f"{label}, {name}": [*part] for name, part in zip(names, parts, strict=True)}
+
+
+def _split(records: Sequence[Record], tell: Callable[[Record], Any]) -> list[list[Record]]:
+    """The runs of which the same is told, together, in their order."""
+    parts: list[tuple[Any, list[Record]]] = []
+    for record in records:
+        told = tell(record)
+        part = next((runs for other, runs in parts if other == told), None)
+        if part is None:
+            parts.append((told, part := []))
+        part.append(record)
+    return [runs for _, runs in parts]
+
+
+def _settings(record: Record) -> list[Any]:
+    return [record.start.get(name) for name in ALIKE]
+
+
+def _task_and_graph(record: Record) -> list[Any]:
+    """What was learned, but for what the seed has dealt, and over which graph."""
     task = record.start.get("task") or {}
-    return {name: value for name, value in task.items() if name not in DEALT}
+    return [{n: v for n, v in task.items() if n not in DEALT}, record.start.get("graph")]
 
 
-def _by_folder(label: str, records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Runs with one label out of several folders, each folder on its own."""
-    folders = [_folder(record) for record in records]
-    names = {f: f.name for f in folders if f is not None}
-    if len({*names.values()}) < len(names):
-        names = {f: str(f) for f in names}
-    groups: dict[str, list[Record]] = {}
-    for record, folder in zip(records, folders, strict=True):
-        where = f"{label}, {names[folder]}" if folder is not None else label
-        groups.setdefault(where, []).append(record)
-    found: dict[str, list[Record]] = {}
-    for where, runs in groups.items():
-        if len(runs) == 1 or _only_seeds(runs):
-            found[where] = runs
-        else:  # put into one folder by hand, or not in any
-            found |= {f"{where}, {n}: seed {r.seed}": [r] for n, r in enumerate(runs, start=1)}
-    return found
+def _request(record: Record) -> Any:
+    """Runs of one experiment have one task and one graph, whatever their seeds have dealt."""
+    return _experiment(record) or _task_and_graph(record)
 
 
-def _folder(record: Record) -> Path | None:
-    """That of its experiment, or its own."""
+def _experiment(record: Record) -> Path | None:
+    """The folder of the experiment, if it was one that made it."""
     folder = record.folder
     is_seed = folder is not None and folder.name == f"seed-{record.seed}"
-    return folder.parents[1] if folder is not None and is_seed else folder
+    return folder.parents[1] if folder is not None and is_seed else None
+
+
+def _place(record: Record) -> Path | None:
+    return _experiment(record) or (record.folder and record.folder.parent)
+
+
+def _common(folders: Sequence[Path | None]) -> str:
+    """What the names of these folders begin with: 'lr-0.1' of lr-0.1-s0 and lr-0.1-s1."""
+    names = [str(folder) for folder in folders if folder is not None]
+    if len({*names}) == 1:
+        return names[0]
+    alike = takewhile(lambda letters: len({*letters}) == 1, zip(*names, strict=False))
+    return "".join(letter for letter, *_ in alike).rstrip(f"-_. {os.sep}")
 
 
 def graph_names(records: Iterable[Record]) -> list[str]:
