@@ -392,6 +392,33 @@ def test_every_empty_dataset_is_named():
     told(found, "agent 3 is empty")
 
 
+def no_column():
+    return {}["speed"]
+
+
+LOADED = {
+    "fewer targets": (lambda: (samples(6)[0], samples(5)[1]), "agent 1 has 6 inputs and 5 targets"),
+    "more targets": (lambda: (samples(6)[0], samples(7)[1]), "agent 1 has 6 inputs and 7 targets"),
+    "fewer samples": (lambda: samples(5), "agent 1 has 5 samples, but 6 were declared"),
+    "nothing": (lambda: None, "what was loaded for agent 1 is a NoneType; expected a tuple of"),
+    "no column": (no_column, "loading the data of agent 1 failed: KeyError: 'speed'; check the"),
+}
+
+
+@pytest.mark.parametrize("method", [pl.DSGD(), pl.Centralized(), pl.Serial()], ids=repr)
+@pytest.mark.parametrize("name", LOADED)
+def test_data_are_looked_at_once_they_are_loaded(name, method):
+    load, words = LOADED[name]
+    data = [samples(6), pl.data.Deferred(6, load), samples(6), samples(6)]
+    told(problems(pl.Task(model=network, loss=Untouched(), data=data), method), words)
+
+
+def test_samples_of_another_shape_cannot_be_pooled():
+    wide = (torch.zeros(3, 9), torch.zeros(3, dtype=torch.long))
+    task = pl.Task(model=network, loss=Untouched(), data=[samples(3), wide, *[samples(3)] * 2])
+    told(problems(task, pl.Serial()), "of agent 1 have the shapes [(9,), ()], those of agent 0 [(")
+
+
 def test_losses_that_cannot_be_minimized_exactly():
     with pytest.raises(ConfigurationError, match=r"ConsensusADMM needs a task .*; use DiNNO"):
         pl.train(classification(), pl.ConsensusADMM(), graphs.cycle(4), rounds=1)

@@ -213,20 +213,49 @@ ALONE = (
     + """
 def fail(evaluation):
     raise RuntimeError("the plotter is gone")
-try:
-    train(pl.Centralized(), callback=fail)
-except Exception as error:
-    print(f"{type(error).__name__}: {error}")
+for callback in (fail, None):
+    try:
+        train(pl.Centralized(), callback=callback)
+    except Exception as error:
+        print(f"{type(error).__name__}: {error}")
 """
 )
 
 
 def test_what_fails_where_one_works_alone_is_heard_by_all():
-    first, second = finish(start(2, "-c", ALONE))
+    first, second = (said.splitlines() for said in finish(start(2, "-c", ALONE)))
     reason = "RuntimeError: the plotter is gone"
-    assert first.strip() == reason
-    assert second.startswith("Lost: process 0 (host ")
-    assert second.endswith(f" failed: {reason}; resume the run from its last checkpoint\n")
+    assert first[0] == reason
+    assert second[0].startswith("Lost: process 0 (host ")
+    assert second[0].endswith(f" failed: {reason}; resume the run from its last checkpoint")
+    again = f"ConfigurationError: this team has ended ({reason}); start all processes anew"
+    assert (first[1:], second[1:]) == ([again], [again])
+
+
+BROKEN = """
+import sys
+import torch, peerlearn as pl
+bad = (torch.full((4, 2), torch.nan), torch.zeros(4, 1))
+task = pl.Task(
+    model=lambda: torch.nn.Linear(2, 1), loss=torch.nn.functional.mse_loss,
+    data=[(torch.zeros(4, 2), torch.zeros(4, 1)), bad],
+)
+for method in (pl.Centralized(), pl.DSGD(lr=0.0)):
+    try:
+        pl.train(task, method, pl.graphs.path(2), rounds=3, engine="processes", device="cpu")
+    except Exception as error:
+        print(f"{type(error).__name__}: {error}")
+"""
+
+
+def test_a_mistake_that_one_who_works_alone_finds_is_that_of_all():
+    """And the next run begins as if nothing had been."""
+    first, second = finish(start(2, "-c", BROKEN))
+    begins = "ConfigurationError: before any training the loss on the training data"
+    pooled, each = first.splitlines()
+    assert pooled.startswith(f"{begins} is NaN")
+    assert each.startswith(f"{begins} of agent 1 is NaN")
+    assert second == first
 
 
 REFUSES = """

@@ -247,10 +247,11 @@ class Session:
                 self._diverged(self.done, bad.tolist(), where)
             if len(bad):
                 who = listed(bad.tolist()[:NAMED]) + (", ..." if len(bad) > NAMED else "")
+                noun = "agent" if len(bad) == 1 else "agents"
+                whose = "" if self.setup.algorithm.pools_data else f" of {noun} {who}"
                 raise self.team.common(ConfigurationError([
-                    f"before any training the {where} of {'agent' if len(bad) == 1 else 'agents'} "
-                    f"{who} is NaN or infinite; remove what is not finite from the data, or begin "
-                    "with another network"
+                    f"before any training the {where}{whose} is NaN or infinite; remove what is "
+                    "not finite from the data, or begin with another network"
                 ]))  # fmt: skip
 
     def _tensors(self) -> dict[str, Tensor]:

@@ -10,6 +10,8 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
+from ..errors import ConfigurationError, in_short
+
 
 @dataclass
 class Deferred:
@@ -51,17 +53,51 @@ def loaded(data: Data | Deferred, agent: int) -> Data:
     """The data of an agent itself.
 
     Raises:
-        ValueError: there are more or fewer than was declared.
+        ConfigurationError: it cannot be loaded, is no dataset, or has other samples than declared.
     """
     if not isinstance(data, Deferred):
         return data
-    found = length(data.content)
-    if found != data.samples:
-        raise ValueError(
-            f"agent {agent} has {found} samples, but {data.samples} were declared; declare as many "
-            "as it has, in all processes"
-        )
-    return data.content
+    try:
+        content = data.content
+    except (ValueError, OSError):
+        raise
+    except Exception as error:
+        raise ConfigurationError([
+            f"loading the data of agent {agent} failed: {in_short(error)}; check the function that "
+            "loads them"
+        ]) from error  # fmt: skip
+    found = dataset_problems(content, f"what was loaded for agent {agent}")
+    found = found or unequal_problems(content, f"agent {agent}")
+    if not found and length(content) != data.samples:
+        found = [
+            f"agent {agent} has {length(content)} samples, but {data.samples} were declared; "
+            "declare as many as it has, in all processes"
+        ]
+    if found:
+        raise ConfigurationError(found)
+    return content
+
+
+def dataset_problems(data: Any, what: str) -> list[str]:
+    """Why something is no dataset, in a sentence that begins with what it is."""
+    wanted = "expected a tuple of the tensors (inputs, targets), or a torch dataset"
+    if isinstance(data, tuple):
+        kinds = [type(part).__name__ for part in data]
+        right = len(data) == 2 and all(isinstance(part, Tensor) for part in data)
+        return [] if right else [f"{what} is a tuple of {', '.join(kinds) or 'nothing'}; {wanted}"]
+    if isinstance(data, TensorDataset) and len(data.tensors) != 2:
+        return [f"{what} has {len(data.tensors)} tensors, expected two: inputs and targets"]
+    indexed = hasattr(data, "__getitem__") and hasattr(data, "__len__")
+    if isinstance(data, Tensor | str | dict) or not indexed:
+        return [f"{what} is a {type(data).__name__}; {wanted} with a length"]
+    return []
+
+
+def unequal_problems(data: Any, who: str) -> list[str]:
+    """Tensors of which one has more rows than the other."""
+    if not isinstance(data, tuple) or len(data[0]) == len(data[1]):
+        return []
+    return [f"{who} has {len(data[0])} inputs and {len(data[1])} targets; give as many of both"]
 
 
 def as_tensors(data: Data) -> tuple[Tensor, Tensor] | None:

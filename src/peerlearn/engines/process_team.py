@@ -213,6 +213,8 @@ class ProcessTeam(Group):
         """What the others hear of an error in work that the first process did for all."""
         if isinstance(error, Diverged):
             return {"kind": "diverged", "told": self.common(error).parts}
+        if isinstance(error, ConfigurationError):
+            return {"kind": "mistaken", "told": self.common(error).problems}
         if isinstance(error, KeyboardInterrupt):
             return {"kind": "interrupted", "told": [str(self.common(error))]}
         return {"kind": "failed", "told": [self.round, in_short(error)]}
@@ -221,10 +223,13 @@ class ProcessTeam(Group):
         """As the first process has ended its work."""
         if word["kind"] == "diverged":
             raise self.common(Diverged(*word["told"]))
+        if word["kind"] == "mistaken":
+            raise self.common(ConfigurationError(word["told"]))
         if word["kind"] == "interrupted":
             raise self.common(KeyboardInterrupt(*word["told"]))
         if word["kind"] == "failed":
             round, reason = word["told"]
+            self.hang_up(reason)
             raise self.common(Lost([0], round, f"{self.name(0)} failed: {reason}", advice))
 
     def attend(self, done: int) -> None:

@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
-from torch.utils.data import TensorDataset
 
-from ..data.datasets import Deferred, length
+from ..data.datasets import Deferred, dataset_problems, length, unequal_problems
 from ..errors import nearest, short
 from ..measure import RESERVED
 from ..values import is_number, is_whole
@@ -111,19 +110,9 @@ def _is_one_dataset(data: Sequence[Any]) -> bool:
 
 
 def _kind(data: Any, what: str) -> list[str]:
-    wanted = "expected a tuple of the tensors (inputs, targets), or a torch dataset"
-    if isinstance(data, tuple):
-        kinds = [type(part).__name__ for part in data]
-        right = len(data) == 2 and all(isinstance(part, Tensor) for part in data)
-        return [] if right else [f"{what} is a tuple of {', '.join(kinds) or 'nothing'}; {wanted}"]
     if isinstance(data, Deferred):
         return _deferred_problems(data, what)
-    if isinstance(data, TensorDataset) and len(data.tensors) != 2:
-        return [f"{what} has {len(data.tensors)} tensors, expected two: inputs and targets"]
-    indexed = hasattr(data, "__getitem__") and hasattr(data, "__len__")
-    if isinstance(data, Tensor | str | dict) or not indexed:
-        return [f"{what} is a {type(data).__name__}; {wanted} with a length"]
-    return []
+    return dataset_problems(data, what)
 
 
 def _deferred_problems(data: Deferred, what: str) -> list[str]:
@@ -141,17 +130,9 @@ def size_problems(task: Task) -> list[str]:
         for a, d in enumerate(task.datasets)
         if length(d) == 0
     ]
-    found += [
-        f"agent {a} has {len(d[0])} inputs and {len(d[1])} targets; give as many of both"
-        for a, d in enumerate(task.datasets)
-        if isinstance(d, tuple) and len(d[0]) != len(d[1])
-    ]
+    found += [s for a, d in enumerate(task.datasets) for s in unequal_problems(d, f"agent {a}")]
     tests = task.tests()
-    found += [
-        f"a test set has {len(t[0])} inputs and {len(t[1])} targets; give as many of both"
-        for t in tests
-        if isinstance(t, tuple) and len(t[0]) != len(t[1])
-    ]
+    found += [s for t in tests for s in unequal_problems(t, "a test set")]
     without = [a for a, t in enumerate(tests) if t is None]
     if len(tests) > 1 and without:
         found.append(

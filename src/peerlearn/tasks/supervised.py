@@ -324,9 +324,17 @@ def made(model: Callable[[], Module], seed: int) -> Module:
 def _pool(data: Sequence[Data | Deferred]) -> Data:
     whole = [loaded(d, agent) for agent, d in enumerate(data)]
     tensors = [as_tensors(d) for d in whole]
-    if any(t is None for t in tensors):
+    known = [pair for pair in tensors if pair is not None]
+    if len(known) < len(whole):
         return ConcatDataset([_dataset(d) for d in whole])
-    inputs, targets = (torch.cat(parts) for parts in zip(*tensors, strict=True))
+    shapes = [[tuple(t.shape[1:]) for t in pair] for pair in known]
+    odd = next((agent for agent, shape in enumerate(shapes) if shape != shapes[0]), None)
+    if odd is not None:
+        raise ConfigurationError([
+            f"the data cannot be pooled: input and target of agent {odd} have the shapes "
+            f"{shapes[odd]}, those of agent 0 {shapes[0]}; give all agents samples of one shape"
+        ])  # fmt: skip
+    inputs, targets = (torch.cat(parts) for parts in zip(*known, strict=True))
     return inputs, targets
 
 
