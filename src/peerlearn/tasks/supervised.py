@@ -17,6 +17,7 @@ from torch.utils.data import ConcatDataset, Dataset, TensorDataset
 from ..data import Stream
 from ..data.datasets import Data, Deferred, as_tensors, length, loaded
 from ..data.streams import interleaved
+from ..errors import ConfigurationError
 from ..learners import SupervisedLearner
 from ..learners.minibatches import Parts
 from ..randomness import SPREAD, preserved, seed_from, seed_generators
