@@ -124,7 +124,7 @@ def test_only_seeds_of_the_same_request_are_averaged(tmp_path: Path) -> None:
 SWEEPS = {
     "flat": ({"lr-0.1-s{}": 0.1, "lr-0.9-s{}": 0.9}, ["DSGD, lr-0.1-s", "DSGD, lr-0.9-s"]),
     "below": ({"low/{}": 0.1, "high/{}": 0.9}, ["DSGD, high", "DSGD, low"]),
-    "again": ({"a/run{}": 0.1, "b/run{}": 0.1}, ["DSGD, a/run", "DSGD, b/run"]),
+    "again": ({"a/run{}": 0.1, "b/run{}": 0.1}, ["DSGD, a", "DSGD, b"]),
 }
 
 

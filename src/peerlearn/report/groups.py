@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import takewhile
+from itertools import compress, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +56,7 @@ def _apart(label: str, records: Sequence[Record]) -> dict[str, list[Record]]:
     if not all(map(_once, parts)):  # put into one folder by hand, or not in any
         parts = [[r] for r in records]
     paths = [_common([_experiment(r) or r.folder for r in part]) for part in parts]
-    names = [path.rpartition(os.sep)[2] for path in paths]
-    if len({*names}) < len({*paths}):
-        names = [os.path.relpath(path, os.path.commonpath(paths)) for path in paths]
+    names = _told_apart(paths)
     if len({*names}) < len(parts):
         names = [f"{name}, {n}" if name else f"{n}" for n, name in enumerate(names, start=1)]
     return {f"{label}, {name}": [*part] for name, part in zip(names, parts, strict=True)}
@@ -109,6 +107,15 @@ def _common(folders: Sequence[Path | None]) -> str:
         return names[0]
     alike = takewhile(lambda letters: len({*letters}) == 1, zip(*names, strict=False))
     return "".join(letter for letter, *_ in alike).rstrip(f"-_. {os.sep}")
+
+
+def _told_apart(paths: Sequence[str]) -> list[str]:
+    """What is different in these paths: 'a' and 'b' of runs/a/dsgd and runs/b/dsgd."""
+    below = [Path(path).relative_to(os.path.commonpath(paths)).parts for path in paths]
+    if len({*map(len, below)}) == 1:
+        differ = [len({*names}) > 1 for names in zip(*below, strict=True)]
+        below = [tuple(compress(names, differ)) for names in below]
+    return [os.sep.join(names) for names in below]
 
 
 def graph_names(records: Iterable[Record]) -> list[str]:

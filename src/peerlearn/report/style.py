@@ -29,6 +29,8 @@ INK = "#1c2128"  # of text and axes; inside a page it becomes the page's own col
 FAINT = "#8b949e"  # of edges: visible on white and on black
 CHARACTERS_ACROSS = 70  # of a figure, about
 LONGEST_LABEL = 40  # characters; a longer one would push the axes aside
+USUAL_LINES = 3  # of names above the axes, for which there is room
+LINE_IN = 0.19  # inches, of a line of names
 NUMBERED = 60  # with more agents than these their numbers could not be read
 STYLE: dict[str, Any] = {
     "figure.figsize": (4.7, 3.3),
@@ -116,9 +118,14 @@ def dashes(number: int) -> Any:
 
 
 def legend(figure: Figure, handles: Mapping[str, Artist]) -> None:
-    """Name what is drawn, above the axes, in as many columns as there is room for."""
+    """Name what is drawn, above the axes, in as many columns as there is room for.
+
+    The figure grows with the names, so that the axes keep their room.
+    """
     names = [shorten(label) for label in handles]
     columns = _columns([_room(name) for name in names])
+    further = max(0, math.ceil(len(names) / columns) - USUAL_LINES)
+    figure.set_figheight(figure.get_figheight() + further * LINE_IN)
     made = figure.legend(
         list(handles.values()), ["."] * len(names), loc="outside upper left", ncols=columns
     )
