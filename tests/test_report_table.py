@@ -136,7 +136,7 @@ def test_only_seeds_of_the_same_request_are_averaged(tmp_path: Path) -> None:
 
 
 OTHER = {
-    "task": {"task": {"name": "digits", "partition": "iid"}},
+    "task": {"task": {"name": "digits", "partition": "iid", "batch": 16}},
     "graph": {"graph": {"agents": 4, "name": "cycle", "schedule": "link_failures(p=0.9)"}},
 }
 
@@ -223,6 +223,7 @@ def test_numbers_over_seeds(values: list[float], unknown: int) -> None:
         (Number(38_480), "bytes_sent", "38.5 kB"),
         (Number(1200), "gradient_evaluations", "1,200"),
         (Number(0.00123), "consensus_error", "0.00123"),
+        (Number(1000), "consensus_error", "1,000"),
         (None, "loss", "\N{EN DASH}"),
     ],
 )
