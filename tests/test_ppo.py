@@ -1,5 +1,6 @@
 """Proximal policy optimization: its pieces against numbers by hand, and teams that learn by it."""
 
+import itertools
 import math
 from functools import partial
 
@@ -239,6 +240,13 @@ def test_time_that_is_up_is_no_end():
     torch.testing.assert_close(last[1], paid)
 
 
+def test_nothing_is_expected_of_steps_after_an_agent_has_left():
+    batch = learner_of(corridor((3, 2), ended="terminated", gae=1.0, discount=1.0))._batch
+    paid, returns = batch.actions.reshape(2, 3, 3, 2)[..., 0], batch.returns.reshape(2, 3, 3)
+    torch.testing.assert_close(returns[1, 1], paid[1, 1])
+    torch.testing.assert_close(returns[1, 0], paid[1, :2].sum(dim=0))
+
+
 # --- one row, two networks --------------------------------------------------------------------
 
 
@@ -321,6 +329,20 @@ def test_the_same_seed_plays_the_same_episodes():
     runs = [train(pursuit(**SMALL), pl.DiNNO(), seed=s) for s in (0, 0, 1)]
     same_history(runs[0], runs[1])
     assert not np.array_equal(runs[0].final["reward"], runs[2].final["reward"])
+
+
+def test_every_agent_and_every_collection_draws_anew():
+    """Observations at the start are the world's draws; actions less their means the agents'."""
+    learner = learner_of(corridor((3, 3)))
+    theta, starts, noises = learner.initial(), [], []
+    for _ in range(2):
+        batch = learner._batch
+        numbers = learner._policy.team_actor(learner.layout.views(theta))(batch.observations)
+        starts.append(batch.observations[0, :3])
+        noises += list(batch.actions - numbers)
+        learner.begin_round(theta, 1)
+    assert not torch.equal(*starts)
+    assert not any(torch.allclose(a, b) for a, b in itertools.combinations(noises, 2))
 
 
 @pytest.mark.parametrize("every", [1, 3])
