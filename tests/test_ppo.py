@@ -395,7 +395,7 @@ def test_a_corridor_is_learned():
 
 def test_a_discrete_corridor_is_learned():
     run = train(corridor((4, 4), True, episodes=20, recent=1), pl.DiNNO(rho=0.1, lr=0.02), 40)
-    assert run.final["team_reward"][0] > 7.5  # of 8
+    assert 7.5 < run.final["team_reward"][0] <= 8
 
 
 def test_policies_that_diverge_are_told():
