@@ -160,6 +160,7 @@ def test_minibatches_are_of_what_was_acted():
     assert centre._minibatches.batch_sizes.tolist() == [8]
     index = torch.arange(12)[None].expand(2, -1)
     seen = team._batch.minibatch(index).observations[1]
+    assert (team._batch.minibatch(index).weights == 1).all()
     torch.testing.assert_close(seen[:6], seen[6:])  # six steps were acted
     assert (seen.abs().sum(dim=1) > 0).all()
 
@@ -225,8 +226,11 @@ def test_the_pool_is_everybodys_experience():
 
 
 def test_agents_that_leave_early_learn_from_what_they_did():
-    batch = learner_of(corridor((4, 2)))._batch
+    learner = learner_of(corridor((4, 2)))
+    batch = learner._batch
     assert batch.weights.tolist() == [[1.0] * 12, [2.0] * 6 + [0.0] * 6]
+    steps = learner.evaluate(learner.initial())["environment_steps"]
+    assert steps.tolist() == [4 * 3] * 2  # as long as anybody was there
     assert float((batch.weights * batch.advantages)[1].sum()) == pytest.approx(0, abs=1e-12)
 
 
