@@ -195,6 +195,17 @@ def test_buffers_are_weighted_as_their_networks_are(unselected):
     same(team.learner.buffers, (weights @ alone.buffers).expand(4, -1))
 
 
+@pytest.mark.parametrize(
+    "method", [pl.PeriodicAveraging(), pl.DynamicAveraging(delta=1e-30, period=1)]
+)
+def test_buffers_are_averaged_with_their_networks(method):
+    task = classification(model=with_batch_norm, buffers="mixed", batch_size=2)
+    team, alone = Team(method, task), hosted(task)
+    alone.gradient(alone.initial())
+    team.round(0)
+    same(team.learner.buffers, alone.buffers.mean(dim=0).expand(4, -1))
+
+
 def test_the_unselected_who_train_keep_their_own_networks():
     team = Team(pl.FedAvg(fraction=0.5, unselected="train"), classification())
     theta = team.round(0).theta
