@@ -182,6 +182,30 @@ def test_the_global_network_has_its_buffers_with_it():
     assert (traffic.messages_received.sum(), traffic.messages_sent.sum()) == (4, 4)
 
 
+@pytest.mark.parametrize("unselected", ["idle", "train"])
+def test_buffers_are_weighted_as_their_networks_are(unselected):
+    task = classification((2, 4, 6, 12), model=with_batch_norm, buffers="mixed", batch_size=2)
+    team, alone = (
+        Team(pl.FedAvg(fraction=1.0, local_steps=1, unselected=unselected), task),
+        hosted(task),
+    )
+    alone.gradient(alone.initial())
+    team.round(0)
+    weights = alone.sizes / alone.sizes.sum()
+    same(team.learner.buffers, (weights @ alone.buffers).expand(4, -1))
+
+
+@pytest.mark.parametrize(
+    "method", [pl.PeriodicAveraging(), pl.DynamicAveraging(delta=1e-30, period=1)]
+)
+def test_buffers_are_averaged_with_their_networks(method):
+    task = classification(model=with_batch_norm, buffers="mixed", batch_size=2)
+    team, alone = Team(method, task), hosted(task)
+    alone.gradient(alone.initial())
+    team.round(0)
+    same(team.learner.buffers, alone.buffers.mean(dim=0).expand(4, -1))
+
+
 def test_the_unselected_who_train_keep_their_own_networks():
     team = Team(pl.FedAvg(fraction=0.5, unselected="train"), classification())
     theta = team.round(0).theta
@@ -224,6 +248,12 @@ def test_networks_that_start_alike_have_exactly_their_network_in_common(dtype):
     theta = torch.rand(1, 7, dtype=dtype).expand(10, 7).contiguous()
     links = StackedEngine(10, metropolis).links(-1, None)
     assert torch.equal(common(theta, links), theta[0])
+
+
+def test_networks_that_start_apart_have_their_mean_in_common():
+    links = StackedEngine(4, metropolis).links(-1, None)
+    theta = torch.tensor([[1.0, 2], [1, 4], [1, 9], [1, 5]])
+    assert common(theta, links).tolist() == [1, 5]
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop", "adagrad", "nadam"])

@@ -47,6 +47,8 @@ def test_random_drifts_come_as_often_as_their_probability_says():
     assert drift.random(0.0).rounds(0, 10_000) == []
     assert drift.random(1.0).rounds(0, 3000) == list(range(1, 3000))
     assert drift.random(0.01).rounds(0, 999) != drift.random(0.01).rounds(1, 999)
+    blocks = np.isin(np.arange(2 * drift.BLOCK), drift.random(0.5).rounds(0, 2 * drift.BLOCK))
+    assert not np.array_equal(*np.split(blocks, 2))  # drawn anew for every block
 
 
 @pytest.mark.parametrize("probability", [-0.1, 1.5, float("nan"), "often", True])
@@ -93,6 +95,11 @@ def test_labels_are_permuted_anew(seed, concept):
     assert sorted(order.tolist()) == [0, 1, 2, 3]
     assert torch.equal(renamed, order[targets])
     assert torch.equal(same, inputs)
+
+
+def test_every_concept_and_every_seed_has_names_of_its_own():
+    keys = [(seed, concept) for seed in range(3) for concept in range(1, 4)]
+    assert len({tuple(drift.labels(10).permutation(*key).tolist()) for key in keys}) == len(keys)
 
 
 def test_labels_are_as_many_as_the_dataset_has():

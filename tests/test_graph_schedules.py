@@ -309,3 +309,14 @@ def test_a_schedule_derived_from_one_of_the_library_is_checked_like_any_other():
     assert schedule.any_graph
     with pytest.raises(ValueError, match=r"the graph of round \d has 2 agents, expected 4"):
         pl.train(pl.tasks.quadratic(4), pl.DiNNO(), schedule, rounds=30, device="cpu")
+
+
+def test_positions_of_a_whole_run_are_judged_over_all_its_rounds():
+    def apart(round):
+        return [[0.0, 0.0], [abs(3.0 - round) + 2.0, 0.0]]
+
+    placed = graphs.proximity(2, radius=1.0).placed(apart, rounds=5)
+    (problem,) = graphs.problems(placed)
+    assert "rounds 0 to 4" in problem
+    assert "never come nearer to each other than 2;" in problem
+    assert graphs.problems(graphs.proximity(2, radius=2.0).placed(apart, rounds=5)) == []

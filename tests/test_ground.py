@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from peerlearn.mapping.ground import Ground, ground_of_scans
+from peerlearn.mapping.ground import Ground, ground_of_scans, ground_of_world
 from peerlearn.mapping.scans import Scans
+from peerlearn.mapping.world import World
 
 
 def scans(ranges, angles=(0.0, math.pi / 2), heading=0.0, range_m=4.0):
@@ -86,6 +87,16 @@ def test_what_is_not_known_is_not_judged():
 
 def test_without_a_wall_to_find_there_is_no_score():
     assert math.isnan(ground([[0, 0]]).scores(np.array([[True, False]]))["iou"])
+
+
+def test_of_a_world_walls_are_judged_that_are_no_further_than_two_cells_from_free_ground():
+    walls = np.ones((9, 9), bool)
+    walls[4, 4] = False
+    known = np.zeros((9, 9), bool)
+    known[2:7, 2:7] = True
+    found = ground_of_world(World(walls, 0.5), 0.5)
+    assert found.known.tolist() == known.tolist()
+    assert found.wall.tolist() == walls.tolist()
 
 
 def test_the_ground_of_scans_by_hand():

@@ -231,6 +231,12 @@ def test_by_area_parts_are_places_whenever_visited():
     assert [set(rooms[part]) for part in parts] == [{2}, {0}, {1}]  # in the order of the visits
 
 
+def test_by_area_the_seed_decides_where_no_parts_are_apart():
+    poses = np.random.default_rng(0).random((60, 2))
+    found = {str([p.tolist() for p in divide(poses, 5, "area", seed)]) for seed in range(4)}
+    assert len(found) > 1
+
+
 @pytest.mark.parametrize("name", ["drive.csv", "drive.CSV"])
 def test_a_table_without_a_line_is_said(name, tmp_path):
     with pytest.raises(ValueError, match="has no scan; expected a line of numbers for each"):

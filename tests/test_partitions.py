@@ -228,6 +228,11 @@ def test_by_size_follows_the_ratio_or_the_sizes():
     assert given_sizes == [500, 100, 400]
 
 
+def test_by_size_those_between_grow_by_equal_factors():
+    parts = partition("by_size", torch.zeros(700, dtype=torch.int64), 3, ratio=4.0)
+    assert [len(p) for p in parts] == [100, 200, 400]
+
+
 def test_by_size_leaves_nobody_empty_however_unequal_the_sizes():
     sizes = [len(part) for part in partition("by_size", balanced(), 4, sizes=[1e-9, 1, 1e-9, 1])]
     assert sizes[0] == sizes[2] == 1

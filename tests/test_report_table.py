@@ -65,9 +65,21 @@ def test_what_diverged_neither_counts_nor_hides_the_others() -> None:
     assert (lone.mean, lone.others["loss"], lone.remarks) == (
         None, None, ("stopped after 60 rounds: DSGD diverged",)
     )  # fmt: skip
+    assert first.consensus_error == (records[1].final["consensus_error"].mean(), None)
+    assert (lone.consensus_error, lone.generalization_gap) == (None, None)
     (loss,) = [d for d in draw([records[0], records[2]]) if d.name == "loss"]
     assert loss.figure.axes[0].get_ylim()[1] < 10
     assert len(drawn_lines(loss, style.LIGHT[0])[0][0]) == 3, "of four evaluations the last is out"
+
+
+def test_predictions_before_a_run_diverged_do_not_count() -> None:
+    """What has been sent and computed until then does."""
+    wild = streamed()
+    wild[-1] = {"kind": "stop", "round": 60, "cause": "diverged", "reason": "DSGD diverged"}
+    (row,) = summarize([from_lines(wild)])
+    assert (row.mean, row.wrong, row.cumulative_loss) == (None, None, None)
+    assert row.communication == (10 * 4810 * 4 * 2 * 60, None)
+    assert row.gradient_evaluations == (120, None)
 
 
 def test_one_network_of_all_has_no_worst_agent() -> None:
@@ -78,7 +90,9 @@ def test_one_network_of_all_has_no_worst_agent() -> None:
 
 
 def test_numbers_that_are_worked_out() -> None:
-    (row,) = summarize([from_lines(lines())])
+    run = lines()
+    run[1]["measures"]["train_accuracy"] = [0.9] * 10  # the gap is that of the end
+    (row,) = summarize([from_lines(run)])
     assert row.generalization_gap
     assert row.generalization_gap.mean == pytest.approx(0.01)
     assert row.variance
@@ -144,7 +158,7 @@ def test_seeds_are_found_whatever_the_folders_are_called(name: str, tmp_path: Pa
 
 
 OTHER = {
-    "task": {"task": {"name": "digits", "partition": "iid"}},
+    "task": {"task": {"name": "digits", "partition": "iid", "batch": 16}},
     "graph": {"graph": {"agents": 4, "name": "cycle", "schedule": "link_failures(p=0.9)"}},
 }
 
@@ -194,6 +208,11 @@ def test_how_a_run_ended(events: list[dict], expected: str) -> None:
     assert "; ".join(row.remarks) == expected
 
 
+def test_rounds_after_the_last_evaluation_are_done_too() -> None:
+    (row,) = summarize([from_lines([*KILLED, {**STOP, "round": 47}])])
+    assert row.rounds == (47,)
+
+
 def test_the_terminal_shows_the_same_numbers() -> None:
     records = [from_lines(lines(label="[bold]x[/bold]")), from_lines(KILLED)]
     text = printed(records, width=300, full=True)
@@ -226,6 +245,7 @@ def test_numbers_over_seeds(values: list[float], unknown: int) -> None:
         (Number(38_480), "bytes_sent", "38.5 kB"),
         (Number(1200), "gradient_evaluations", "1,200"),
         (Number(0.00123), "consensus_error", "0.00123"),
+        (Number(1000), "consensus_error", "1,000"),
         (None, "loss", "\N{EN DASH}"),
     ],
 )

@@ -18,6 +18,9 @@ import pytest
 
 import peerlearn as pl
 from peerlearn import graphs, record, reproduce
+from peerlearn.reproduce import dinno_mapping, dinno_pursuit
+from peerlearn.reproduce.averaging import point
+from peerlearn.reproduce.averaging_mnist import bound_of, relative
 from peerlearn.reproduce.base import Planned, Records, Reproduction, final_percent, markdown, select
 from peerlearn.reproduce.dinno_mnist import IN_PLACE, METHODS, mixed_in_place, topologies
 from peerlearn.reproduce.figures import _caption, _draw, _grid, panels
@@ -136,6 +139,64 @@ LOST: dict[str, Any] = {"cause": "diverged", "reason": "DSGD diverged in round 3
 def test_a_cell_says_what_diverged(runs: list[record.Record], cell: str) -> None:
     """The last finite evaluation of a run that diverged is no result."""
     assert final_percent(runs) == cell
+
+
+def test_the_runs_of_a_label_are_not_those_of_a_longer_one() -> None:
+    records = {f"cycle/{label}/seed-0": made_up() for label in ("DSGD", "DSGD (own point)")}
+    (found,) = select(records, "cycle", "DSGD")
+    assert found is records["cycle/DSGD/seed-0"]
+
+
+def test_a_point_is_of_the_whole_team_and_of_the_runs_that_lasted() -> None:
+    runs = [made_up(), made_up(seed=2, level=0.7), made_up(seed=1, level=0.1, lost_in=31, **LOST)]
+    assert point(runs) == pytest.approx((310 + 10, 11 / 200, 0.002))
+    assert np.isnan(point(runs[2:])).all()
+
+
+def test_the_bound_counts_every_model_up_and_the_average_back() -> None:
+    averaging = (2 + 2) * 10 * 4 / 1e6
+    assert bound_of(made_up()) == pytest.approx([averaging / np.sqrt(0.5) * 310] * 2)
+
+
+def test_accuracies_are_relative_to_equal_starts() -> None:
+    groups = {
+        "epsilon 0": {"periodic 1": [made_up(level=0.8)]},
+        "epsilon 1": {
+            "periodic 1": [made_up(level=0.5)],
+            "dynamic 3": [made_up(level=0.4), made_up(level=0.6), made_up(lost_in=31, **LOST)],
+        },
+    }
+    told = "0.625 ± 0.177 diverged in round 31 (1 of 3 seeds)"
+    assert relative(groups, "epsilon 1", "dynamic 3") == told
+    assert relative(groups, "epsilon 0", "periodic 1") == "1.000"
+
+
+@pytest.mark.parametrize(
+    ("measure", "cell"),
+    [
+        ("wall_iou", "0.850 ± 0.071"),
+        ("loss", "0.200 ± 0.071; diverged in round 31 (1 of 3 seeds)"),
+    ],
+)
+def test_maps_are_compared_over_the_seeds_that_lasted(measure: str, cell: str) -> None:
+    runs = [made_up(), made_up(level=0.2, lost_in=31, **LOST), made_up(level=0.8)]
+    assert dinno_mapping._over(runs, measure) == cell
+
+
+def test_pursuers_are_compared_over_the_seeds_that_lasted() -> None:
+    runs = [made_up(level=0.6), made_up(level=0.2, lost_in=31, **LOST), made_up(level=0.8)]
+    told = ["280 ± 57; diverged in round 31 (1 of 3 seeds)", "7.0", "240, 320"]
+    assert dinno_pursuit._outcome(runs, "DiNNO") == told
+
+
+def test_the_last_reward_is_the_mean_over_a_hundred_updates() -> None:
+    """An evaluation tells the mean of ten updates, each of five rounds."""
+    lines: list[dict[str, Any]] = [{"kind": "start", "label": "made up", "seed": 0}]
+    for k in range(0, 1001, 50):
+        measures = {"team_reward": [float(k)] * 3}
+        lines.append({"kind": "evaluation", "round": k, "measures": measures, "seconds": {}})
+    late = range(550, 1001, 50)
+    assert dinno_pursuit.last_reward(record.from_lines(lines), 5) == np.mean(late)
 
 
 def test_a_run_that_diverged_is_not_run_again(

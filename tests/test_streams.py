@@ -112,6 +112,23 @@ def test_a_generated_sample_is_as_the_concept_has_it():
     assert [float(stream.test(0, r)[0].max()) > 9 for r in (-1, 0, 4, 5)] == [False] * 3 + [True]
 
 
+def test_a_generated_test_set_is_nobodys_samples_and_the_seeds_own():
+    stream = generated(noise, AGENTS, test_size=8, ahead=8)
+    tested, _ = stream.test(0, 0)
+    assert not torch.isin(tested, take(stream, range(AGENTS), [0] * AGENTS, 8)[0]).any()
+    assert not torch.equal(tested, stream.test(1, 0)[0])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_samples_and_the_test_set_have_the_names_of_the_concept(seed):
+    pool, tested, change = numbered(9), numbered(6), drift.labels(3)
+    stream = dealt(pool, 1, shuffle=False, test=tested, drift=drift.at([2]), change=change)
+    for round in (1, 2):
+        names = change.permutation(seed, 1) if round == 2 else torch.arange(3)
+        assert torch.equal(take(stream, [0], [0], 9, seed, round)[1][0], names[pool[1]])
+        assert torch.equal(stream.test(seed, round)[1], names[tested[1]])
+
+
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=4), st.integers(0, 20), st.integers(1, 9))
 def test_interleaving_puts_the_minibatches_one_after_another(rates, first, size):
     stream = dealt(samples(25), len(rates))
