@@ -16,9 +16,7 @@ from peerlearn.reproduce.averaging import (
     communication,
     cumulative_loss,
     grouped,
-    needed,
     point,
-    verdicts,
 )
 from peerlearn.reproduce.averaging_mnist import bound_of
 
@@ -143,25 +141,3 @@ def test_mcmahans_network_has_1663370_parameters() -> None:
     (run,) = runs["periodic 1"]
     assert run.start["parameters"] == 1_663_370
     assert communication(run)[-1] == pytest.approx(20 * 6 * 1_663_370 * 4 / 1e6)
-
-
-def test_verdicts_compare_at_equal_loss() -> None:
-    found = {
-        "serial": Point(90, 0.0, 1.0),
-        "nosync": Point(300, 0.0, 0.0),
-        "periodic 1": Point(98, 0.0, 200.0),
-        "periodic 2": Point(105, 0.0, 50.0),
-        "periodic 3": Point(np.nan, np.nan, np.nan),
-        "dynamic 1": Point(110, 0.0, 10.0),
-        "dynamic 2": Point(100, 0.0, 40.0),
-        "dynamic 3": Point(np.nan, np.nan, np.nan),
-    }
-    assert needed(found, 105) == pytest.approx(20)  # the geometric mean, half way
-    assert needed(found, 99) is None
-    assert needed(found, 111) is None
-    assert verdicts(found) == [
-        "dynamic 2, the nearest to the loss of periodic 1, has 2.0 % more, with 20 % of its "
-        "communication.",
-        "At the loss of periodic 2 the line through the dynamic protocols needs 40 % of its "
-        "communication.",
-    ]

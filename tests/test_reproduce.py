@@ -19,7 +19,7 @@ import pytest
 import peerlearn as pl
 from peerlearn import graphs, record, reproduce
 from peerlearn.reproduce import dinno_mapping, dinno_pursuit
-from peerlearn.reproduce.averaging import point
+from peerlearn.reproduce.averaging import Point, needed, point, verdicts
 from peerlearn.reproduce.averaging_mnist import bound_of, relative
 from peerlearn.reproduce.base import Planned, Records, Reproduction, final_percent, markdown, select
 from peerlearn.reproduce.dinno_mnist import IN_PLACE, METHODS, mixed_in_place, topologies
@@ -324,3 +324,28 @@ def test_the_settings_are_the_published_ones() -> None:
     assert all(len(g) == 10 for g in topologies().values())
     network = pl.tasks.models.dinno_cnn()
     assert sum(p.numel() for p in network.parameters()) == 28_440
+
+
+def test_verdicts_compare_at_equal_loss() -> None:
+    found = {
+        "serial": Point(90, 0.0, 1.0),
+        "nosync": Point(300, 0.0, 0.0),
+        "periodic 1": Point(98, 0.0, 200.0),
+        "periodic 2": Point(105, 0.0, 50.0),
+        "periodic 3": Point(np.nan, np.nan, np.nan),
+        "periodic 4": Point(125, 0.0, 20.0),
+        "dynamic 0": Point(np.nan, np.nan, np.nan),
+        "dynamic 1": Point(110, 0.0, 10.0),
+        "dynamic 2": Point(100, 0.0, 40.0),
+    }
+    assert needed(found, 105) == pytest.approx(20)  # the geometric mean, half way
+    assert needed(found, 99) is None
+    assert needed(found, 111) is None
+    assert verdicts(found) == [
+        "dynamic 2, the nearest to the loss of periodic 1, has 2.0 % more, with 20 % of its "
+        "communication.",
+        "At the loss of periodic 2 the line through the dynamic protocols needs 40 % of its "
+        "communication.",
+        "dynamic 1, the nearest to the loss of periodic 4, has 12.0 % less, with 50 % of its "
+        "communication.",
+    ]

@@ -187,19 +187,19 @@ def needed(points: Mapping[str, Point], loss: float) -> float | None:
 
 def verdicts(points: Mapping[str, Point]) -> list[str]:
     """For each protocol that is not dynamic but communicates: what dynamic averaging needs."""
+    dynamic = {n: p for n, p in points.items() if n.startswith(DYNAMIC) and np.isfinite(p.loss)}
     sentences: list[str] = []
-    if not any(name.startswith(DYNAMIC) for name in points):
-        return sentences
-    for name, p in points.items():
+    for name, p in points.items() if dynamic else ():
         if name.startswith((DYNAMIC, "serial")) or not p.megabytes > 0:
             continue
         spent = needed(points, p.loss)
         if spent is None:
-            best = min((n for n in points if n.startswith(DYNAMIC)), key=lambda n: points[n].loss)
-            change, share = points[best].loss / p.loss - 1, points[best].megabytes / p.megabytes
+            best, nearest = min(dynamic.items(), key=lambda item: abs(item[1].loss - p.loss))
+            change, share = nearest.loss / p.loss - 1, nearest.megabytes / p.megabytes
             sentences.append(
-                f"{best}, the nearest to the loss of {name}, has {100 * change:.1f} % more, with "
-                f"{100 * share:.0f} % of its communication."
+                f"{best}, the nearest to the loss of {name}, has {100 * abs(change):.1f} % "
+                f"{'more' if change > 0 else 'less'}, with {100 * share:.0f} % of its "
+                "communication."
             )
         else:
             sentences.append(
