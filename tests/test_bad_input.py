@@ -331,6 +331,9 @@ TASKS = {
     "only inputs": ({"data": [torch.ones(3, 4)] * 4}, ["agent 3 is a Tensor", "torch dataset"]),
     "test set": ({"test": torch.ones(3)}, ["a test set is a Tensor", "(inputs, targets)"]),
     "loss": ({"loss": "mse"}, ["loss is 'mse', expected a function"]),
+    "a class of losses": (
+        {"loss": nn.CrossEntropyLoss}, ["loss is the class CrossEntropyLoss; make one of it"],
+    ),
     "measure": ({"measures": {"hits": 3}}, ["the measure 'hits' is 3, expected a function"]),
     "no model": ({"model": 3}, ["model is 3", "a function that makes one"]),
     "no module": ({"model": lambda: 3}, ["model gave a int, expected a torch.nn.Module"]),
@@ -419,6 +422,17 @@ def test_samples_of_another_shape_cannot_be_pooled():
     told(problems(task, pl.Serial()), "of agent 1 have the shapes [(9,), ()], those of agent 0 [(")
 
 
+def test_a_label_that_is_no_text():
+    told(problems(label=3), "label is 3, expected a text, or None")
+
+
+def test_an_unknown_optimizer_is_told_those_that_are_elementwise():
+    with pytest.raises(ValueError, match="did you mean 'adam'") as caught:
+        pl.DiNNO(optimizer="adm")
+    assert "rmsprop" in str(caught.value)
+    assert "lbfgs" not in str(caught.value)
+
+
 def test_losses_that_cannot_be_minimized_exactly():
     with pytest.raises(ConfigurationError, match=r"ConsensusADMM needs a task .*; use DiNNO"):
         pl.train(classification(), pl.ConsensusADMM(), graphs.cycle(4), rounds=1)
@@ -430,6 +444,7 @@ MINIBATCHES = {
         ["the loss of a batch has shape (2,)", "take the mean"],
     ),
     "no tensor": ({"loss": lambda o, t: 3.0}, ["the loss of a batch has 3.0"]),
+    "no pair": ({"transform": lambda x, y: y}, ["the transform gave tensor(", "(inputs, targets)"]),
     "wide inputs": ({"model": lambda: nn.Linear(7, 3)}, ["mat1 and mat2 shapes cannot be mult"]),
     "batch norm of one": (
         {"model": with_batch_norm, "batch_size": 1}, ["more than 1 value per channel"],

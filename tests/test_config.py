@@ -160,6 +160,11 @@ BAD = {
     "label twice": (
         TINY + METHOD.replace("DSGD", "dsgd"), r"algorithms\[1\].label: .*another algorithm",
     ),
+    "label of the report": (
+        TINY + "label = 'Report.html'\n",
+        r"algorithms\[0\].label: 'Report.html' is what peerlearn calls a file or folder of its own",
+    ),
+    "long label": (TINY + f"label = '{'a' * 61}'\n", r"algorithms\[0\].label: got 'aaa.* up to 60"),
     "label of no folder": (TINY + "label = 'a/b'\n", r"algorithms\[0\].label: got 'a/b', expected"),
     "unknown hyper-parameter": (TINY + "rho = 1\n", r"algorithms\[0\].rho: unknown key"),
     "negative rate": (TINY.replace("0.05", "-1"), r"algorithms\[0\].lr: lr is -1.0, expected"),

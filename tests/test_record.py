@@ -191,3 +191,5 @@ def test_all_runs_below_a_folder_in_the_order_of_their_beginning(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"holds no run: no record\.jsonl"):
         record.read_all(tmp_path / "empty")
+    with pytest.raises(ValueError, match=r"record\.jsonl is no record of a run, nor a folder that"):
+        record.read(tmp_path / "empty")

@@ -184,6 +184,13 @@ def test_consensus_errors_are_distances_to_the_mean():
     assert (run.history["consensus_error"][0] == 0).all()
 
 
+def test_networks_so_large_that_their_squares_are_not_finite_are_still_apart():
+    theta = torch.tensor([[1e25, 0.0], [0.0, 1e25]])
+    half = torch.full((2,), 0.5**0.5)
+    torch.testing.assert_close(pl.measure.consensus_error(theta) / 1e25, half)
+    torch.testing.assert_close(pl.measure.consensus_error_normalized(theta), half)
+
+
 def test_mixed_buffers_are_mixed_with_the_weights_of_the_round():
     task = classification((4, 6, 8), with_batch_norm, buffers="mixed", batch_size=None)
     graph = pl.graphs.path(3)

@@ -111,8 +111,10 @@ def rate_problems(algorithm: Algorithm, rounds: int, dtype: torch.dtype) -> list
     return found
 
 
-def name_problems(engine: str, dtype: Any, device: Any) -> list[str]:
+def name_problems(engine: str, dtype: Any, device: Any, label: Any) -> list[str]:
     found = []
+    if label is not None and not isinstance(label, str):
+        found.append(f"label is {label!r}, expected a text, or None for the algorithm's name")
     if not isinstance(engine, str) or engine not in ENGINES:
         found.append(str(unknown("engine", engine, ENGINES)))
     for find, value in ((find_dtype, dtype), (find_device, device)):
@@ -156,7 +158,10 @@ def graph_problems(
 ) -> list[str]:
     if graph is None:
         if algorithm.communicates:
-            return [f"{algorithm.name} talks to neighbors; give a graph, such as graphs.cycle"]
+            return [
+                f"{algorithm.name} talks to neighbors; give a graph, such as graphs.cycle(10), "
+                "or in a file the table [graph] with name = 'cycle'"
+            ]
         return []
     if not isinstance(graph, nx.Graph | GraphSchedule):
         return [

@@ -18,11 +18,13 @@ from .data.drift import CHANGES
 from .errors import nearest, unknown
 from .graphs import SCHEDULES, TOPOLOGIES, GraphSchedule
 from .graphs.topologies import SIZED
+from .record import EXPERIMENT_FILE, FIGURES, PAGE, TABLE
 from .tables import Problem, at_key, checked, join, keys_of, options_model
 from .tasks import OPTIONS, TASKS, BaseTask
 
-FOLDER_NAME = r"^\w[\w .,=+-]*$"
-NAME_WORDS = "a name for a folder: letters, digits, spaces and _ . , = + -"
+FOLDER_NAME = r"^\w[\w .,=+-]{0,59}$"
+NAME_WORDS = "a name for a folder: up to 60 letters, digits, spaces and _ . , = + -"
+TAKEN = (EXPERIMENT_FILE, PAGE, TABLE, FIGURES)  # in the folder of an experiment
 SCHEDULE = (
     dict[str, Any] | None,
     Field(None, description="a table such as {name = 'random_matchings'}"),
@@ -256,6 +258,12 @@ def read_algorithms(tables: Any) -> tuple[dict[str, Algorithm], dict[str, str], 
                 join(path, "label"),
                 f"{label!r} is the label of another algorithm; labels name folders and figures, "
                 "give each its own",
+            ))  # fmt: skip
+        if label.lower() in TAKEN:
+            problems.append(Problem(
+                join(path, "label"),
+                f"{label!r} is what peerlearn calls a file or folder of its own there; choose "
+                "another label",
             ))  # fmt: skip
         seen.add(label.lower())
         if method is not None:

@@ -87,7 +87,8 @@ class LocalOptimizer:
             )
         known = known_optimizers()
         if self.kind.lower() not in known:
-            raise unknown("optimizer", self.kind, known)
+            fit = [n for n, k in known.items() if not _problem(k, ())]  # type: ignore[arg-type]
+            raise unknown("optimizer", self.kind, fit)
         return known[self.kind.lower()]
 
     def fresh(self, theta: Tensor) -> Moments:

@@ -49,7 +49,8 @@ from .files import replacing, writing
 SCHEMA = 1
 FILE_NAME = "record.jsonl"
 NEEDED = {"start": ("schema",), "evaluation": ("round", "measures", "seconds")}
-EXPERIMENT_FILE = "experiment.json"  # beside the folders of an experiment's runs
+EXPERIMENT_FILE = "experiment.json"  # beside the folders of an experiment's runs, as are
+PAGE, TABLE, FIGURES = "report.html", "table.csv", "figures"  # of its report
 
 
 class Recorder:
@@ -137,6 +138,8 @@ def read(path: str | Path) -> Record:
     path = Path(path)
     if path.is_dir():
         path = path / FILE_NAME
+    if not path.is_file():
+        raise ValueError(f"{path} is no record of a run, nor a folder that holds one")
     lines = list(_lines(path))
     if not lines or lines[0].get("kind") != "start":
         raise ValueError(f"{path} holds no run: its first line is no start line")

@@ -256,7 +256,7 @@ def prepare(
     graph = placed(graph, task, rounds)
     problems = [*task.problems(), *number_problems(rounds, evaluate_every, checkpoint_every)]
     problems += seed_problems(seed) + timeout_problems(timeout_s)
-    problems += name_problems(engine, dtype, device)
+    problems += name_problems(engine, dtype, device, label)
     problems += graph_problems(task, algorithm, graph, weights, rounds)
     problems += coordinator_problems(algorithm, engine)
     if not problems:

@@ -116,7 +116,8 @@ def train(
             processes that torchrun started, each of which calls this function.
         timeout_s: seconds of silence after which a process counts as lost, or ten times the longest
             round so far, whichever is longer.
-        label: the run's name in records and figures; the algorithm's by default.
+        label: the run's name in records and figures; the algorithm's by default. A run that is
+            resumed keeps its own.
         callback: called with each evaluation; returning True ends the run there.
         on_round: called after each round with the number of rounds done.
 

@@ -55,6 +55,8 @@ def list_(
 
 
 def _lines(kind: Kind, name: str | None) -> Iterable[tuple[str, ...]]:
+    if name is not None:
+        return _keys(kind, name)
     if kind is Kind.keys:
         from ..config import ExperimentFile
         from ..tables import keys_of
@@ -62,7 +64,7 @@ def _lines(kind: Kind, name: str | None) -> Iterable[tuple[str, ...]]:
         return keys_of(ExperimentFile)
     if kind is Kind.experiments:
         return _experiments()
-    return _entries(kind) if name is None else _keys(kind, name)
+    return _entries(kind)
 
 
 def _keys(kind: Kind, name: str) -> Iterable[tuple[str, ...]]:

@@ -183,7 +183,8 @@ class function(GraphSchedule):
         function: round -> networkx graph whose nodes are the agents 0, 1, ..., also those without
             edges; the same graph whenever it is asked for the same round.
         agents: how many there are.
-        window: rounds over which the union must be connected.
+        window: rounds over which the union must be connected; before a run the first ones are
+            looked at.
     """
 
     function: Callable[[int], nx.Graph]

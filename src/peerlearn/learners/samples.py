@@ -12,6 +12,7 @@ from torch.utils.data import default_collate
 
 from ..data import Stream
 from ..data.datasets import Data, as_tensors, length
+from ..errors import short
 
 
 def move(value: Any, device: torch.device, dtype: torch.dtype) -> Any:
@@ -34,6 +35,16 @@ def pick(data: Data, index: Sequence[int], device: torch.device, dtype: torch.dt
     else:
         batch = tuple(t[torch.as_tensor(index, device=t.device)] for t in tensors)
     return move(batch, device, dtype)
+
+
+def transformed(inputs: Any, targets: Any, transform: Callable | None) -> tuple[Any, Any]:
+    """A batch as the task's transform makes it."""
+    if transform is None:
+        return inputs, targets
+    made = transform(inputs, targets)
+    if not isinstance(made, tuple | list) or len(made) != 2:
+        raise ValueError(f"the transform gave {short(made)}, expected (inputs, targets)")
+    return made[0], made[1]
 
 
 class Samples:
@@ -83,7 +94,7 @@ class Samples:
     def batch(self, agent: int, index: Tensor, transform: Callable | None) -> tuple[Any, Any]:
         """One agent's batch, item by item where its data are no tensors."""
         inputs, targets = pick(self.data[agent], index.tolist(), self.device, self.dtype)
-        return transform(inputs, targets) if transform else (inputs, targets)
+        return transformed(inputs, targets, transform)
 
 
 class Streamed:
@@ -127,7 +138,7 @@ class Streamed:
     def batch(self, agent: int, index: Tensor, transform: Callable | None) -> tuple[Any, Any]:
         """One agent's batch."""
         inputs, targets = self.batches(np.array([agent]), index[None])
-        return transform(inputs[0], targets[0]) if transform else (inputs[0], targets[0])
+        return transformed(inputs[0], targets[0], transform)
 
     def test(self) -> Data | None:
         """What networks are evaluated on in this round, if the stream has it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -260,10 +260,13 @@ class SupervisedLearner(Learner):
         of_each_size = (int(group.rows[0]) for group in self._draw(None, advance=False))
         rows = sorted({*self._samples.unlike(), *of_each_size})
 
-        def batch(row: int) -> tuple[Any, Any]:
+        def batch(row: int, transform: Callable | None = None) -> tuple[Any, Any]:
             index = self._draw([row], advance=False)[0].index[0]
-            return self._samples.batch(row, index, None)
+            return self._samples.batch(row, index, transform)
 
+        for row in rows:
+            with explained(self._whose("the first minibatch", row)), preserved(self._device):
+                batch(row, self._task.transform)
         first = {
             self._whose("the first minibatch", r): (self._initial[r], partial(batch, r))
             for r in rows

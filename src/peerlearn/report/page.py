@@ -11,7 +11,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from ..record import EXPERIMENT_FILE, Record, read_all
+from ..record import EXPERIMENT_FILE, FIGURES, PAGE, TABLE, Record, read_all
 from ..words import counted, listed
 from . import maps, rollouts, spreadsheet, style
 from .figures import draw
@@ -21,8 +21,6 @@ from .numbers import NOTHING, Number, over_seeds, show
 from .summary import TEXTUAL, Row, cells, summarize
 from .words import words
 
-PAGE = "report.html"
-TABLE = "table.csv"
 PICTURES = (maps, rollouts)  # of what runs have kept to be drawn; each finds its own
 NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
 HIDDEN = ("edges", "positions")  # of a graph: drawn, not written
@@ -48,8 +46,8 @@ def build(folder: str | Path, out: str | Path | None = None) -> Path:
     drawings = [*draw(records), *(d for kind in PICTURES for d in kind.draw(records))]
     animations = [a for kind in PICTURES for a in kind.animate(records)]
     pictures = {
-        "figures": [(d, Markup(style.save(d, out / "figures"))) for d in drawings],
-        "animations": [(a, a.save(out / "figures")) for a in animations],
+        "figures": [(d, Markup(style.save(d, out / FIGURES))) for d in drawings],
+        "animations": [(a, a.save(out / FIGURES)) for a in animations],
     }
     page = _template().render(**pictures, **_content(records, Path(folder)))
     path = out / PAGE

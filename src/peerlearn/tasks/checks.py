@@ -54,6 +54,11 @@ def function_problems(task: Task) -> list[str]:
         if name in RESERVED or str(name).startswith("train_")
     ] + [
         *(f"{n} is {f!r}, expected a function" for n, f in given.items() if not callable(f)),
+        *(
+            f"{n} is the class {f.__name__}; make one of it: {f.__name__}()"
+            for n, f in given.items()
+            if isinstance(f, type) and issubclass(f, nn.Module)
+        ),
         *_generator_problems(task.transform),
     ]
 
