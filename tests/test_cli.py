@@ -312,6 +312,11 @@ def test_keys_are_those_that_a_file_may_hold():
     [
         ("algorithms dino", "unknown algorithm 'dino'; did you mean 'DiNNO'?"),
         ("data mnist", "data have no table of their own in a file; known: tasks, graphs"),
+        ("keys seeds", "keys have no table of their own in a file; known: tasks, graphs"),
+        (
+            "graphs link_failures",
+            "link_failures is one of the schedules; see peerlearn list schedules link_failures",
+        ),
     ],
 )
 def test_keys_of_what_has_none(words, said):

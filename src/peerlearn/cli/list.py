@@ -74,6 +74,9 @@ def _keys(kind: Kind, name: str) -> Iterable[tuple[str, ...]]:
     if kind.value not in TABLES:
         known = ", ".join(TABLES)
         raise ValueError(f"{kind.value} have no table of their own in a file; known: {known}")
+    where = next((other for other, names in TABLES.items() if name in names), kind.value)
+    if name not in TABLES[kind.value] and where != kind.value:
+        raise ValueError(f"{name} is one of the {where}; see peerlearn list {where} {name}")
     return describe_table(kind.value, name)
 
 
