@@ -174,8 +174,9 @@ def test_random_geometric_meets_the_wanted_connectivity(n, wanted):
     assert len(nx.get_node_attributes(graph, "position")) == n
 
 
-def test_random_geometric_takes_the_closest_step():
-    graph = graphs.random_geometric(10, connectivity=1.0, seed=2)
+@pytest.mark.parametrize("seed", [2, 3])  # the wanted value itself, and one below it
+def test_random_geometric_takes_the_closest_step(seed):
+    graph = graphs.random_geometric(10, connectivity=1.0, seed=seed)
     position = nx.get_node_attributes(graph, "position")
     lengths = sorted(
         (math.dist(position[i], position[j]), i, j) for i in range(10) for j in range(i)

@@ -11,10 +11,13 @@ import pytest
 import torch
 from helpers import (
     FEATURES,
+    METHODS,
     Items,
     classification,
+    graph_for,
     hosted,
     line_fit,
+    needs_quadratic,
     network,
     samples,
     scattered,
@@ -354,6 +357,15 @@ def test_named_parameters_have_their_own_rates():
     rates = [0.7] * 20 + [0.0] * 5 + [3.0] * 15 + [1.0] * 3
     expected = 0.1 * torch.tensor(rates, dtype=torch.float64)
     torch.testing.assert_close(moved, expected.expand(4, -1), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", sorted(n for n, m in METHODS.items() if not needs_quadratic(m)))
+def test_no_method_moves_parameters_whose_rate_is_zero(name):
+    task, method = classification(rates={"0": 0.0}), METHODS[name]()
+    run = pl.train(task, method, graph_for(method), rounds=4, dtype="float64", device="cpu")
+    moved = run.theta - hosted(task).initial()[0]
+    torch.testing.assert_close(moved[:, :25], torch.zeros_like(moved[:, :25]), rtol=0, atol=1e-14)
+    assert (moved[:, 25:].abs() > 1e-6).any()
 
 
 # --- the objective ------------------------------------------------------------------------
