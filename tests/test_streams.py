@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from helpers import FEATURES, Items, classification, hosted, line_fit, network, samples, scattered
+from helpers import (
+    FEATURES,
+    Items,
+    classification,
+    hosted,
+    line_fit,
+    network,
+    samples,
+    scattered,
+    with_everything,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -247,6 +258,22 @@ def test_a_resumed_learner_goes_on_in_the_middle(kind, in_turn):
         assert torch.equal(first.gradient(theta), second.gradient(theta))
     for name, values in first.suffered().items():
         assert torch.equal(values, second.suffered()[name])
+
+
+@pytest.mark.parametrize(
+    "make", [streamed, partial(classification, model=with_everything)], ids=["stream", "datasets"]
+)
+def test_what_a_learner_gave_out_or_was_given_stays_as_it_was(make):
+    learner, other = hosted(make()), hosted(make())
+    theta = scattered(learner)
+    learner.gradient(theta)
+    held = {**learner.state(), **learner.suffered()}
+    kept = {name: value.clone() for name, value in held.items()}
+    other.load(held)
+    for each in (learner, other):
+        each.gradient(theta)
+    for name, value in held.items():
+        assert torch.equal(value, kept[name]), name
 
 
 def test_a_run_resumed_at_a_checkpoint_ends_alike(tmp_path):
