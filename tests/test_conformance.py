@@ -300,6 +300,17 @@ def test_neighborhoods_are_those_of_the_stacked_engine():
     check_algorithm(Greatest(), rounds=2, tasks=[pl.tasks.quadratic(4)])
 
 
+def test_weights_that_edges_carry_do_not_enter_what_is_heard():
+    x = torch.tensor([[1.0], [2.0], [4.0]])
+    weighted = nx.Graph()
+    weighted.add_weighted_edges_from([(0, 1, 5.0), (1, 2, 0.1)])
+    engine = StackedEngine(3, pl.graphs.metropolis)
+    heard, plain = (engine.links(0, g).exchange(x) for g in (weighted, pl.graphs.path(3)))
+    assert torch.equal(heard.difference()[0], torch.tensor([[-1.0], [-1.0], [2.0]]))
+    assert torch.equal(heard.mix()[0], plain.mix()[0])
+    assert torch.equal(heard.degree, plain.degree)
+
+
 def test_a_neighborhood_is_zero_where_nothing_was_heard():
     x = torch.tensor([[1.0], [2.0], [3.0]])
     path = nx.Graph([(1, 2), (0, 1)])  # neighbors come in order, however the graph was told
