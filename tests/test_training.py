@@ -320,6 +320,17 @@ def test_without_a_folder_a_signal_still_ends_the_run():
         train(on_round=lambda _: signal.raise_signal(signal.SIGINT))
 
 
+def test_a_learner_is_told_each_round_before_it_begins(monkeypatch):
+    told = []
+
+    def note(learner, theta, round):
+        told.append((round, learner.gradient_evaluations().tolist()))
+
+    monkeypatch.setattr(pl.learners.SupervisedLearner, "begin_round", note)
+    train(algorithm=pl.DSGT(), rounds=3)
+    assert told == [(-1, [0] * 4), (0, [1] * 4), (1, [2] * 4), (2, [3] * 4)]
+
+
 def test_messages_of_a_round_go_over_its_own_graph():
     def star(round):
         return nx.Graph([(round, other) for other in range(4) if other != round])
