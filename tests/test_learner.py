@@ -576,6 +576,12 @@ def test_a_function_of_the_module_adds_measures():
     torch.testing.assert_close(learner.evaluate(theta)["size"], theta.abs().sum(dim=1))
 
 
+def test_a_task_judges_agents_by_their_numbers_wherever_they_are(monkeypatch):
+    monkeypatch.setattr(pl.Task, "judge", lambda task, module, agent: {"number": float(agent)})
+    learner = hosted(classification(), agents=[3, 1])
+    assert learner.evaluate(learner.initial())["number"].tolist() == [3, 1]
+
+
 def test_training_samples_are_limited_and_spread():
     inputs, targets = samples(9)
     learner = hosted(classification((9,), data=[(inputs, targets)], training_sample=3))
@@ -650,6 +656,8 @@ def test_all_global_generators_belong_to_the_agent_and_are_left_alone():
         assert all(torch.equal(v, again.evaluate(theta)[n]) for n, v in measured.items())
         alone = hosted(classification(**changed), agents=[2])
         assert torch.equal(alone.gradient(theta[2:3])[0], first[2])
+        for name, value in alone.evaluate(theta[2:3]).items():
+            assert torch.equal(value[0], measured[name][2]), name
 
 
 class Skipping(nn.Module):
