@@ -32,6 +32,7 @@ from torch.utils.data import Dataset, Subset, TensorDataset
 import peerlearn as pl
 from peerlearn.learner import Learner
 from peerlearn.learners import Regularized
+from peerlearn.learners.modules import Layout
 from peerlearn.learners.wrapped import Wrapped
 from peerlearn.randomness import EVALUATION, MINIBATCH, MODEL, seed_from
 
@@ -357,6 +358,11 @@ def test_named_parameters_have_their_own_rates():
     rates = [0.7] * 20 + [0.0] * 5 + [3.0] * 15 + [1.0] * 3
     expected = 0.1 * torch.tensor(rates, dtype=torch.float64)
     torch.testing.assert_close(moved, expected.expand(4, -1), rtol=0, atol=1e-14)
+
+
+def test_a_rate_is_of_the_module_of_that_name_and_no_other():
+    layout = Layout(nn.ModuleDict({"head": nn.Linear(1, 1), "heads": nn.Linear(1, 1)}))
+    assert layout.rates({"head": 0.5}).tolist() == [0.5, 0.5, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("name", sorted(n for n, m in METHODS.items() if not needs_quadratic(m)))
