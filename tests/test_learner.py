@@ -499,6 +499,15 @@ def test_buffers_begin_as_those_of_each_agents_own_model():
     assert kept.unique().tolist() == [2]
 
 
+def test_one_agent_whose_buffers_begin_otherwise_is_enough():
+    models = [nn.Linear(FEATURES, 3) for _ in range(4)]
+    for agent, model in enumerate(models):
+        model.register_buffer("place", torch.tensor(1.0 if agent == 3 else 0.0))
+    learner = hosted(classification(model=models))
+    theta = learner.initial()
+    assert [float(learner.module(theta[a], a).place) for a in range(4)] == [0, 0, 0, 1]
+
+
 def test_mixed_buffers_are_rows_and_integer_ones_are_not_among_them():
     local, mixed = (
         hosted(classification(SIZES, with_batch_norm, buffers=b)) for b in ("local", "mixed")
@@ -513,6 +522,14 @@ def test_mixed_buffers_are_rows_and_integer_ones_are_not_among_them():
     state = mixed.state()
     assert torch.equal(mixed.buffers, rows.mean(dim=0).expand(4, -1))
     assert state["buffer.1.num_batches_tracked"].tolist() == [1, 0, 0, 0]
+
+
+def test_mixed_buffers_go_back_to_where_they_came_from():
+    layers = (nn.Linear(FEATURES, 3), nn.BatchNorm1d(3), nn.BatchNorm1d(3))
+    learner = hosted(classification(model=lambda: nn.Sequential(*layers), buffers="mixed"))
+    numbers = torch.arange(48.0, dtype=torch.float64).view(4, 12)
+    learner.buffers = numbers
+    assert torch.equal(learner.buffers, numbers)
 
 
 def test_a_model_without_moving_buffers_has_none_to_mix():

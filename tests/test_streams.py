@@ -286,6 +286,20 @@ def test_a_run_resumed_at_a_checkpoint_ends_alike(tmp_path):
     np.testing.assert_array_equal(whole.final["cumulative_loss"], rest.final["cumulative_loss"])
 
 
+def test_networks_are_judged_by_the_concept_of_their_round():
+    stream = made("generated", drift=drift.at([2, 4]))
+    learner = hosted(streamed(stream), seed=5)
+    theta = scattered(learner)
+    for round in (-1, 0, 1, 2, 3, 4):
+        learner.begin_round(theta, round)
+        inputs, targets = stream.test(5, round)
+        measured = learner.evaluate(theta)["loss"]
+        for agent in range(AGENTS):
+            outputs = learner.module(theta[agent], agent)(torch.as_tensor(inputs))
+            expected = cross_entropy(outputs, torch.as_tensor(targets)).item()
+            assert measured[agent].item() == pytest.approx(expected)
+
+
 def test_a_module_that_draws_learns_from_a_stream():
     task = streamed(model=lambda: nn.Sequential(network(), nn.Dropout(0.5)), gradients="auto")
     learner = hosted(task)
