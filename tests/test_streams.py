@@ -300,6 +300,22 @@ def test_networks_are_judged_by_the_concept_of_their_round():
             assert measured[agent].item() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("kind", ["dealt", "generated"])
+def test_another_seed_brings_other_samples(kind):
+    one, again, other = (hosted(streamed(made(kind)), seed=s) for s in (0, 0, 1))
+    theta = scattered(one)
+    gradient = one.gradient(theta)
+    assert torch.equal(gradient, again.gradient(theta))
+    assert not torch.isclose(gradient, other.gradient(theta)).all(dim=1).all()
+
+
+def test_what_a_stream_brings_is_transformed():
+    learner = hosted(streamed(transform=lambda inputs, targets: (0 * inputs, targets)))
+    gradient = learner.gradient(scattered(learner))
+    assert not gradient[:, : 5 * FEATURES].any(), "weights of the inputs"
+    assert gradient[:, 5 * FEATURES :].any(dim=1).all()
+
+
 def test_a_module_that_draws_learns_from_a_stream():
     task = streamed(model=lambda: nn.Sequential(network(), nn.Dropout(0.5)), gradients="auto")
     learner = hosted(task)
@@ -409,6 +425,17 @@ def test_raw_bytes_are_those_of_the_samples_drawn():
     assert task.stream_bytes(10, True, 9) == [3 * 3 * 7, 3 * 1 * 7, 2 * 2 * 7, 2 * 3 * 7]
     assert streamed().stream_bytes(1, False, 0) == [b * (8 * FEATURES + 8) for b in RATES]
     assert classification().stream_bytes(10, False, 9) is None
+
+
+@pytest.mark.parametrize(
+    ("method", "each"),
+    [(pl.Centralized(local_steps=2), 6), (pl.Serial(), 3)],
+    ids=["centralized", "serial"],
+)
+def test_a_run_on_pooled_streams_counts_the_samples_of_all_its_gradients(method, each):
+    task = streamed(made("generated"), sample_bytes=7)
+    run = pl.train(task, method, rounds=3, device="cpu")
+    assert run.final["bytes_sent"].tolist() == [each * b * 7 for b in RATES]
 
 
 # --- first networks -----------------------------------------------------------------------
