@@ -139,21 +139,24 @@ def test_federated_averages_are_weighted_by_the_sizes_of_the_data():
 
 
 @pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("steps", [1, 3])  # from the second on, agents step where they are
 @pytest.mark.parametrize("unselected", ["idle", "train"])
-def test_a_part_is_weighted_by_the_sizes_of_its_own_data(unselected, seed):
+def test_a_part_is_weighted_by_the_sizes_of_its_own_data(unselected, steps, seed):
     class Sized(pl.learners.QuadraticLearner):
         sizes = torch.tensor([1.0, 2.0, 3.0, 4.0, 10.0], dtype=torch.float64)
 
     learner = Sized(TASK.hessians, TASK.optima)
     engine = StackedEngine(AGENTS, metropolis, 1, dtype=torch.float64, seed=seed)
-    method = pl.FedAvg(lr=0.1, fraction=0.4, local_steps=1, unselected=unselected)
+    method = pl.FedAvg(lr=0.1, fraction=0.4, local_steps=steps, unselected=unselected)
     state = begin(method, learner, engine.links(-1, None))
-    steps = -0.1 * learner.gradient(state.theta)
+    alone = state.theta.clone()
+    for _ in range(steps):
+        alone -= 0.1 * learner.gradient(alone)
     state = advance(method, state, learner, engine.links(0, None))
     chosen = torch.from_numpy(engine.traffic.messages_sent > 0)
     assert int(chosen.sum()) == 2
     weights = Sized.sizes[chosen] / Sized.sizes[chosen].sum()
-    same(state.theta[chosen], (weights[:, None] * steps[chosen]).sum(dim=0).expand(2, -1))
+    same(state.theta[chosen], (weights[:, None] * alone[chosen]).sum(dim=0).expand(2, -1))
 
 
 def test_the_unselected_idle_and_wait_for_the_global_network():

@@ -6,6 +6,7 @@ import pkgutil
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
+import networkx as nx
 import pytest
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ import peerlearn as pl
 from peerlearn import schedules
 from peerlearn.algorithm import Algorithm, Needs, Shared, ThetaState
 from peerlearn.algorithms import ALGORITHMS
+from peerlearn.engines import StackedEngine
 from peerlearn.testing import InMemoryEngine, check_algorithm, run_alone
 
 VARIANTS = [
@@ -296,6 +298,28 @@ def test_neighborhoods_are_those_of_the_stacked_engine():
             return ThetaState(best + torch.gather(agents, 1, place))
 
     check_algorithm(Greatest(), rounds=2, tasks=[pl.tasks.quadratic(4)])
+
+
+def test_weights_that_edges_carry_do_not_enter_what_is_heard():
+    x = torch.tensor([[1.0], [2.0], [4.0]])
+    weighted = nx.Graph()
+    weighted.add_weighted_edges_from([(0, 1, 5.0), (1, 2, 0.1)])
+    engine = StackedEngine(3, pl.graphs.metropolis)
+    heard, plain = (engine.links(0, g).exchange(x) for g in (weighted, pl.graphs.path(3)))
+    assert torch.equal(heard.difference()[0], torch.tensor([[-1.0], [-1.0], [2.0]]))
+    assert torch.equal(heard.mix()[0], plain.mix()[0])
+    assert torch.equal(heard.degree, plain.degree)
+
+
+def test_a_neighborhood_is_zero_where_nothing_was_heard():
+    x = torch.tensor([[1.0], [2.0], [3.0]])
+    path = nx.Graph([(1, 2), (0, 1)])  # neighbors come in order, however the graph was told
+    links = StackedEngine(3, pl.graphs.metropolis).links(0, path)
+    (rows, doubled), mask, agents = links.exchange(x, 2 * x).rows()
+    assert rows[..., 0].tolist() == [[2, 0], [1, 3], [2, 0]]
+    assert torch.equal(doubled, 2 * rows)
+    assert agents.tolist() == [[1, -1], [0, 2], [1, -1]]
+    assert torch.equal(mask, agents >= 0)
 
 
 @pytest.mark.parametrize(

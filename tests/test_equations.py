@@ -293,6 +293,23 @@ def test_equations_agent_by_agent(name, shape):
     np.testing.assert_allclose(x[-1], np.stack(reference(problem)), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", REFERENCES)
+def test_a_run_carries_out_the_rounds_of_the_equations(name):
+    """Numbered from 0, as schedules and periods count them."""
+    method, _ = REFERENCES[name]
+    run = pl.train(TASK, method, SHAPES["star"], rounds=12, dtype="float64", device="cpu")
+    np.testing.assert_array_equal(run.theta.numpy(), iterates(method, TASK, SHAPES["star"], 12)[-1])
+
+
+@pytest.mark.parametrize("around", [{"clip": 0.5}, {"weight_decay": 0.1}], ids=str)
+def test_what_is_around_a_gradient_is_around_it_in_a_run(around):
+    method = pl.DSGD(lr=0.05, **around)
+    run = pl.train(TASK, method, SHAPES["star"], rounds=12, dtype="float64", device="cpu")
+    found = run.theta.numpy()
+    np.testing.assert_array_equal(found, iterates(method, TASK, SHAPES["star"], 12)[-1])
+    assert abs(found - iterates(pl.DSGD(lr=0.05), TASK, SHAPES["star"], 12)[-1]).max() > 1e-3
+
+
 def test_dmsgd_without_momentum_is_cdsgd_bit_for_bit():
     one = iterates(pl.DMSGD(lr=0.05, beta=0.0), TASK, SHAPES["star"], 30)
     other = iterates(pl.CDSGD(lr=0.05), TASK, SHAPES["star"], 30)

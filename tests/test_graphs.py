@@ -174,8 +174,20 @@ def test_random_geometric_meets_the_wanted_connectivity(n, wanted):
     assert len(nx.get_node_attributes(graph, "position")) == n
 
 
-def test_random_geometric_takes_the_closest_step():
-    graph = graphs.random_geometric(10, connectivity=1.0, seed=2)
+def test_probabilities_are_those_that_were_asked_for():
+    ring = {frozenset((i, (i + step) % 12)) for i in range(12) for step in (1, 2)}
+    assert edges(graphs.small_world(12, 4, p=0.0)) == ring
+    rewired = edges(graphs.small_world(12, 4, p=1.0))
+    assert rewired != ring
+    assert len(rewired) == len(ring), "edges are moved, none is added"
+    counts = {p: graphs.erdos_renyi(60, p=p).number_of_edges() for p in (0.15, 0.5, 0.9)}
+    for p, count in counts.items():
+        assert count == pytest.approx(p * 60 * 59 / 2, rel=0.15)
+
+
+@pytest.mark.parametrize("seed", [2, 3])  # the wanted value itself, and one below it
+def test_random_geometric_takes_the_closest_step(seed):
+    graph = graphs.random_geometric(10, connectivity=1.0, seed=seed)
     position = nx.get_node_attributes(graph, "position")
     lengths = sorted(
         (math.dist(position[i], position[j]), i, j) for i in range(10) for j in range(i)

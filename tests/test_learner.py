@@ -11,10 +11,13 @@ import pytest
 import torch
 from helpers import (
     FEATURES,
+    METHODS,
     Items,
     classification,
+    graph_for,
     hosted,
     line_fit,
+    needs_quadratic,
     network,
     samples,
     scattered,
@@ -29,6 +32,7 @@ from torch.utils.data import Dataset, Subset, TensorDataset
 import peerlearn as pl
 from peerlearn.learner import Learner
 from peerlearn.learners import Regularized
+from peerlearn.learners.modules import Layout
 from peerlearn.learners.wrapped import Wrapped
 from peerlearn.randomness import EVALUATION, MINIBATCH, MODEL, seed_from
 
@@ -356,6 +360,20 @@ def test_named_parameters_have_their_own_rates():
     torch.testing.assert_close(moved, expected.expand(4, -1), rtol=0, atol=1e-14)
 
 
+def test_a_rate_is_of_the_module_of_that_name_and_no_other():
+    layout = Layout(nn.ModuleDict({"head": nn.Linear(1, 1), "heads": nn.Linear(1, 1)}))
+    assert layout.rates({"head": 0.5}).tolist() == [0.5, 0.5, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("name", sorted(n for n, m in METHODS.items() if not needs_quadratic(m)))
+def test_no_method_moves_parameters_whose_rate_is_zero(name):
+    task, method = classification(rates={"0": 0.0}), METHODS[name]()
+    run = pl.train(task, method, graph_for(method), rounds=4, dtype="float64", device="cpu")
+    moved = run.theta - hosted(task).initial()[0]
+    torch.testing.assert_close(moved[:, :25], torch.zeros_like(moved[:, :25]), rtol=0, atol=1e-14)
+    assert (moved[:, 25:].abs() > 1e-6).any()
+
+
 # --- the objective ------------------------------------------------------------------------
 
 
@@ -481,6 +499,15 @@ def test_buffers_begin_as_those_of_each_agents_own_model():
     assert kept.unique().tolist() == [2]
 
 
+def test_one_agent_whose_buffers_begin_otherwise_is_enough():
+    models = [nn.Linear(FEATURES, 3) for _ in range(4)]
+    for agent, model in enumerate(models):
+        model.register_buffer("place", torch.tensor(1.0 if agent == 3 else 0.0))
+    learner = hosted(classification(model=models))
+    theta = learner.initial()
+    assert [float(learner.module(theta[a], a).place) for a in range(4)] == [0, 0, 0, 1]
+
+
 def test_mixed_buffers_are_rows_and_integer_ones_are_not_among_them():
     local, mixed = (
         hosted(classification(SIZES, with_batch_norm, buffers=b)) for b in ("local", "mixed")
@@ -495,6 +522,14 @@ def test_mixed_buffers_are_rows_and_integer_ones_are_not_among_them():
     state = mixed.state()
     assert torch.equal(mixed.buffers, rows.mean(dim=0).expand(4, -1))
     assert state["buffer.1.num_batches_tracked"].tolist() == [1, 0, 0, 0]
+
+
+def test_mixed_buffers_go_back_to_where_they_came_from():
+    layers = (nn.Linear(FEATURES, 3), nn.BatchNorm1d(3), nn.BatchNorm1d(3))
+    learner = hosted(classification(model=lambda: nn.Sequential(*layers), buffers="mixed"))
+    numbers = torch.arange(48.0, dtype=torch.float64).view(4, 12)
+    learner.buffers = numbers
+    assert torch.equal(learner.buffers, numbers)
 
 
 def test_a_model_without_moving_buffers_has_none_to_mix():
@@ -562,6 +597,12 @@ def test_a_function_of_the_module_adds_measures():
     learner = hosted(classification(evaluate=judge))
     theta = scattered(learner)
     torch.testing.assert_close(learner.evaluate(theta)["size"], theta.abs().sum(dim=1))
+
+
+def test_a_task_judges_agents_by_their_numbers_wherever_they_are(monkeypatch):
+    monkeypatch.setattr(pl.Task, "judge", lambda task, module, agent: {"number": float(agent)})
+    learner = hosted(classification(), agents=[3, 1])
+    assert learner.evaluate(learner.initial())["number"].tolist() == [3, 1]
 
 
 def test_training_samples_are_limited_and_spread():
@@ -638,6 +679,8 @@ def test_all_global_generators_belong_to_the_agent_and_are_left_alone():
         assert all(torch.equal(v, again.evaluate(theta)[n]) for n, v in measured.items())
         alone = hosted(classification(**changed), agents=[2])
         assert torch.equal(alone.gradient(theta[2:3])[0], first[2])
+        for name, value in alone.evaluate(theta[2:3]).items():
+            assert torch.equal(value[0], measured[name][2]), name
 
 
 class Skipping(nn.Module):

@@ -88,6 +88,14 @@ def test_looking_ahead_draws_nothing(team):
         assert torch.equal(ahead.index, group.index)
 
 
+def test_looking_ahead_for_one_agent_leaves_the_others_as_they_are():
+    looking, plain = (sampler([(4, 4)] * 3) for _ in range(2))
+    for _ in range(3):
+        looking.next([0], advance=False)
+        (group,), (expected,) = looking.next(), plain.next()
+        assert torch.equal(group.index, expected.index)
+
+
 @given(TEAMS)
 @settings(max_examples=30)
 def test_groups_hold_every_row_once_and_have_one_size_each(team):

@@ -107,3 +107,21 @@ def test_an_answer_that_nobody_asks_for_is_waited_for_before_its_buffer_is_used_
     own.links(0, graphs.path(6)).exchange(rows)
     own.links(1, graphs.path(6)).exchange(rows)
     assert own.team.waits == [4]
+
+
+def test_exchanges_of_one_round_stand_in_tables_of_their_own(posted):
+    own, rows = engine(1), torch.ones(2, WIDTH, dtype=torch.float64)
+    links = own.links(0, graphs.path(6))
+    links.exchange(rows)
+    links.exchange(2 * rows)
+    assert torch.equal(posted[0].own, rows)
+    assert torch.equal(posted[1].own, 2 * rows)
+
+
+def test_each_graph_and_each_width_has_a_table_that_fits(posted):
+    own, path, complete = engine(1), graphs.path(6), graphs.complete(6)
+    exchanges = [(path, 2), (complete, 2), (complete, 3), (path, 3)]
+    for round, (graph, width) in enumerate(exchanges):
+        own.links(round, graph).exchange(torch.ones(2, width, dtype=torch.float64))
+    assert [tuple(layout.table.shape) for layout in posted] == [(4, 2), (6, 2), (6, 3), (4, 3)]
+    assert [layout.peers for layout in posted] == [[0, 2, 0, 2]] * 4

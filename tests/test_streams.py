@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from helpers import FEATURES, Items, classification, hosted, line_fit, network, samples, scattered
+from helpers import (
+    FEATURES,
+    Items,
+    classification,
+    hosted,
+    line_fit,
+    network,
+    samples,
+    scattered,
+    with_everything,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -249,6 +260,22 @@ def test_a_resumed_learner_goes_on_in_the_middle(kind, in_turn):
         assert torch.equal(values, second.suffered()[name])
 
 
+@pytest.mark.parametrize(
+    "make", [streamed, partial(classification, model=with_everything)], ids=["stream", "datasets"]
+)
+def test_what_a_learner_gave_out_or_was_given_stays_as_it_was(make):
+    learner, other = hosted(make()), hosted(make())
+    theta = scattered(learner)
+    learner.gradient(theta)
+    held = {**learner.state(), **learner.suffered()}
+    kept = {name: value.clone() for name, value in held.items()}
+    other.load(held)
+    for each in (learner, other):
+        each.gradient(theta)
+    for name, value in held.items():
+        assert torch.equal(value, kept[name]), name
+
+
 def test_a_run_resumed_at_a_checkpoint_ends_alike(tmp_path):
     task = streamed(made("dealt", drift=drift.at([3]), change=drift.labels(3)))
     options = {"rounds": 6, "evaluate_every": 2, "device": "cpu"}
@@ -257,6 +284,36 @@ def test_a_run_resumed_at_a_checkpoint_ends_alike(tmp_path):
     rest = pl.train(task, pl.Isolated(), **options, out=tmp_path, resume=True)
     assert torch.equal(whole.theta, rest.theta)
     np.testing.assert_array_equal(whole.final["cumulative_loss"], rest.final["cumulative_loss"])
+
+
+def test_networks_are_judged_by_the_concept_of_their_round():
+    stream = made("generated", drift=drift.at([2, 4]))
+    learner = hosted(streamed(stream), seed=5)
+    theta = scattered(learner)
+    for round in (-1, 0, 1, 2, 3, 4):
+        learner.begin_round(theta, round)
+        inputs, targets = stream.test(5, round)
+        measured = learner.evaluate(theta)["loss"]
+        for agent in range(AGENTS):
+            outputs = learner.module(theta[agent], agent)(torch.as_tensor(inputs))
+            expected = cross_entropy(outputs, torch.as_tensor(targets)).item()
+            assert measured[agent].item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("kind", ["dealt", "generated"])
+def test_another_seed_brings_other_samples(kind):
+    one, again, other = (hosted(streamed(made(kind)), seed=s) for s in (0, 0, 1))
+    theta = scattered(one)
+    gradient = one.gradient(theta)
+    assert torch.equal(gradient, again.gradient(theta))
+    assert not torch.isclose(gradient, other.gradient(theta)).all(dim=1).all()
+
+
+def test_what_a_stream_brings_is_transformed():
+    learner = hosted(streamed(transform=lambda inputs, targets: (0 * inputs, targets)))
+    gradient = learner.gradient(scattered(learner))
+    assert not gradient[:, : 5 * FEATURES].any(), "weights of the inputs"
+    assert gradient[:, 5 * FEATURES :].any(dim=1).all()
 
 
 def test_a_module_that_draws_learns_from_a_stream():
@@ -368,6 +425,17 @@ def test_raw_bytes_are_those_of_the_samples_drawn():
     assert task.stream_bytes(10, True, 9) == [3 * 3 * 7, 3 * 1 * 7, 2 * 2 * 7, 2 * 3 * 7]
     assert streamed().stream_bytes(1, False, 0) == [b * (8 * FEATURES + 8) for b in RATES]
     assert classification().stream_bytes(10, False, 9) is None
+
+
+@pytest.mark.parametrize(
+    ("method", "each"),
+    [(pl.Centralized(local_steps=2), 6), (pl.Serial(), 3)],
+    ids=["centralized", "serial"],
+)
+def test_a_run_on_pooled_streams_counts_the_samples_of_all_its_gradients(method, each):
+    task = streamed(made("generated"), sample_bytes=7)
+    run = pl.train(task, method, rounds=3, device="cpu")
+    assert run.final["bytes_sent"].tolist() == [each * b * 7 for b in RATES]
 
 
 # --- first networks -----------------------------------------------------------------------

@@ -145,3 +145,13 @@ def test_traffic_goes_on_from_its_state():
     assert second.bytes_sent.tolist() == [15, 20, 0]
     assert second.messages_received.tolist() == [0, 1, 3]
     assert first.bytes_sent.tolist() == [10, 20, 0]
+
+
+def test_counts_that_were_given_out_do_not_grow():
+    traffic, ones = Traffic(2), np.ones(2, np.int64)
+    traffic.count(ones, ones, 5)
+    for given in (traffic.agents(), traffic.state()):
+        kept = {name: counts.clone() for name, counts in given.items()}
+        traffic.count(ones, ones, 5)
+        traffic.count_coordinator([0, 1], up=3, down=3)
+        assert all(torch.equal(given[name], kept[name]) for name in kept)

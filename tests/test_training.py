@@ -33,6 +33,7 @@ from peerlearn.algorithm import Needs
 from peerlearn.checkpoint import FILE_NAME as CHECKPOINT
 from peerlearn.checkpoint import load
 from peerlearn.errors import ConfigurationError, Diverged, Unwritten
+from peerlearn.team import first_fault
 
 
 def train(task=None, algorithm=None, graph=None, **options):
@@ -326,7 +327,33 @@ def test_without_a_folder_a_signal_still_ends_the_run():
         train(on_round=lambda _: signal.raise_signal(signal.SIGINT))
 
 
+def test_a_learner_is_told_each_round_before_it_begins(monkeypatch):
+    told = []
+
+    def note(learner, theta, round):
+        told.append((round, learner.gradient_evaluations().tolist()))
+
+    monkeypatch.setattr(pl.learners.SupervisedLearner, "begin_round", note)
+    train(algorithm=pl.DSGT(), rounds=3)
+    assert told == [(-1, [0] * 4), (0, [1] * 4), (1, [2] * 4), (2, [3] * 4)]
+
+
+def test_messages_of_a_round_go_over_its_own_graph():
+    def star(round):
+        return nx.Graph([(round, other) for other in range(4) if other != round])
+
+    schedule = pl.graphs.function(star, 4, 4)
+    run = train(graph=schedule, rounds=4, evaluate_every=1)
+    sent = np.diff(run.history["messages_sent"], axis=0)
+    np.testing.assert_array_equal(sent, 1 + 2 * np.eye(4))
+
+
 # --- divergence ---------------------------------------------------------------------------
+
+
+def test_the_first_fault_is_the_earliest_and_of_all_who_share_it():
+    assert first_fault(torch.tensor([-1, -1])) is None
+    assert first_fault(torch.tensor([7, 3, -1, 5, 3])) == (3, [1, 4])
 
 
 def poisoned(agent=2):

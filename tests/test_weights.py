@@ -300,3 +300,7 @@ def test_rounded_weights_serve(matrix):
 def test_how_far_sums_are_off_is_shown():
     (said, *_) = weights.problems(THIRDS * (1 + 1e-5), graphs.cycle(5), Needs.DOUBLY_STOCHASTIC)
     assert "row 0 sums to 1.00001" in said or re.search(r"row \d sums to 1\.00001", said)
+
+
+def test_negative_weights_are_heard_too():
+    assert weights.parts([[1.5, -0.5], [-0.5, 1.5]]) == []
