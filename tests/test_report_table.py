@@ -157,6 +157,16 @@ def test_seeds_are_found_whatever_the_folders_are_called(name: str, tmp_path: Pa
     assert rows == dict.fromkeys(expected, (0, 1))
 
 
+def test_runs_that_were_written_and_runs_that_were_not_stand_in_one_table(tmp_path: Path) -> None:
+    start, *rest = lines("DSGD")
+    changed = [{**start, "settings": {"lr": lr}} for lr in (0.1, 0.5, 0.9)]
+    folders = (None, tmp_path / "a", Path("b"))
+    records = [from_lines([s, *rest], f) for s, f in zip(changed, folders, strict=True)]
+    first, *others = [row.label for row in summarize(records)]
+    assert first == "DSGD"
+    assert [label.rpartition("/")[2] for label in others] == ["a", "b"]
+
+
 OTHER = {
     "task": {"task": {"name": "digits", "partition": "iid", "batch": 16}},
     "graph": {"graph": {"agents": 4, "name": "cycle", "schedule": "link_failures(p=0.9)"}},

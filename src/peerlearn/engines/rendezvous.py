@@ -53,8 +53,9 @@ def rendezvous(limit_s: float) -> tuple[dist.Store, int, int]:
     try:
         _within(limit, lambda: _all_come(store, here, limit_s))
     except KeyboardInterrupt:
-        _within(timedelta(seconds=WORD_S), lambda: _say_left(store, here))
-        _be_heard(here)
+        with suppress(RuntimeError):  # whoever holds the store may have been stopped first
+            _within(timedelta(seconds=WORD_S), lambda: _say_left(store, here))
+            _be_heard(here)
         raise
     if not own:
         _within(limit, lambda: _make_group(store, here.rank, here.size, limit))

@@ -18,15 +18,14 @@ def undirected(graph: Any) -> nx.Graph:
     return graph
 
 
-def require_agents(graph: nx.Graph, which: str = "the graph") -> nx.Graph:
-    """``graph``, after checking that its nodes are the numbers of its agents, in any order."""
+def require_agents(graph: nx.Graph, which: str = "the graph") -> None:
+    """Refuse a graph whose nodes are not the numbers of its agents, in any order."""
     if set(graph) != set(range(len(graph))):
         raise ValueError(
             f"the nodes of {which} are {first_few(graph)}, expected the agents 0 to "
             f"{len(graph) - 1}; rename them, or number them in the graph's order with "
             "graphs.from_networkx"
         )
-    return graph
 
 
 def first_few(items: Iterable[Any], most: int = 5, separator: str = ", ") -> str:

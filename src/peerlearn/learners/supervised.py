@@ -264,7 +264,7 @@ class SupervisedLearner(Learner):
             index = self._draw([row], advance=False)[0].index[0]
             return self._samples.batch(row, index, transform)
 
-        for row in rows:
+        for row in rows:  # what a transform gives is only looked at: it may draw, the model may not
             with explained(self._whose("the first minibatch", row)), preserved(self._device):
                 batch(row, self._task.transform)
         first = {

@@ -58,8 +58,10 @@ def _apart(label: str, records: Sequence[Record]) -> dict[str, list[Record]]:
     paths = [_common([_experiment(r) or r.folder for r in part]) for part in parts]
     names = _told_apart(paths)
     if len({*names}) < len(parts):
-        names = [f"{name}, {n}" if name else f"{n}" for n, name in enumerate(names, start=1)]
-    return {f"{label}, {name}": [*part] for name, part in zip(names, parts, strict=True)}
+        seeds = [f"seed {', '.join(str(r.seed) for r in part)}" for part in parts]
+        names = [f"{n}: {seed}" for n, seed in enumerate(seeds, start=1)]
+    labels = [f"{label}, {name}" if name else label for name in names]
+    return {name: [*part] for name, part in zip(labels, parts, strict=True)}
 
 
 def _split(records: Sequence[Record], tell: Callable[[Record], Any]) -> list[list[Record]]:
@@ -102,15 +104,20 @@ def _place(record: Record) -> Path | None:
 
 def _common(folders: Sequence[Path | None]) -> str:
     """What the names of these folders begin with: 'lr-0.1' of lr-0.1-s0 and lr-0.1-s1."""
-    names = [str(folder) for folder in folders if folder is not None]
+    names = [os.path.abspath(folder) for folder in folders if folder is not None]
     if len({*names}) == 1:
         return names[0]
     alike = takewhile(lambda letters: len({*letters}) == 1, zip(*names, strict=False))
     return "".join(letter for letter, *_ in alike).rstrip(f"-_. {os.sep}")
 
 
-def _told_apart(paths: Sequence[str]) -> list[str]:
-    """What is different in these paths: 'a' and 'b' of runs/a/dsgd and runs/b/dsgd."""
+def _told_apart(paths: list[str]) -> list[str]:
+    """What is different in these paths: 'a' and 'b' of runs/a/dsgd and runs/b/dsgd.
+
+    Runs that were never written have none.
+    """
+    if not all(paths):
+        return paths
     below = [Path(path).relative_to(os.path.commonpath(paths)).parts for path in paths]
     if len({*map(len, below)}) == 1:
         differ = [len({*names}) > 1 for names in zip(*below, strict=True)]
