@@ -328,6 +328,7 @@ TASKS = {
         ["agent 0 is a tuple of Tensor, Tensor, Tensor", "(inputs, targets)"],
     ),
     "arrays": ({"data": [(np.ones(3), np.ones(3))] * 4}, ["tuple of ndarray, ndarray", "tensors"]),
+    "no rows": ({"data": [(torch.ones(()), torch.ones(3))] * 4}, ["agent 0 has a tensor without"]),
     "only inputs": ({"data": [torch.ones(3, 4)] * 4}, ["agent 3 is a Tensor", "torch dataset"]),
     "test set": ({"test": torch.ones(3)}, ["a test set is a Tensor", "(inputs, targets)"]),
     "loss": ({"loss": "mse"}, ["loss is 'mse', expected a function"]),
@@ -444,7 +445,7 @@ MINIBATCHES = {
         ["the loss of a batch has shape (2,)", "take the mean"],
     ),
     "no tensor": ({"loss": lambda o, t: 3.0}, ["the loss of a batch has 3.0"]),
-    "no pair": ({"transform": lambda x, y: y}, ["the transform gave tensor(", "(inputs, targets)"]),
+    "no pair": ({"transform": lambda x, y: y}, ["gave a Tensor, expected a pair (inp"]),
     "wide inputs": ({"model": lambda: nn.Linear(7, 3)}, ["mat1 and mat2 shapes cannot be mult"]),
     "batch norm of one": (
         {"model": with_batch_norm, "batch_size": 1}, ["more than 1 value per channel"],

@@ -83,8 +83,10 @@ def dataset_problems(data: Any, what: str) -> list[str]:
     wanted = "expected a tuple of the tensors (inputs, targets), or a torch dataset"
     if isinstance(data, tuple):
         kinds = [type(part).__name__ for part in data]
-        right = len(data) == 2 and all(isinstance(part, Tensor) for part in data)
-        return [] if right else [f"{what} is a tuple of {', '.join(kinds) or 'nothing'}; {wanted}"]
+        if len(data) != 2 or not all(isinstance(part, Tensor) for part in data):
+            return [f"{what} is a tuple of {', '.join(kinds) or 'nothing'}; {wanted}"]
+        rows = all(part.dim() for part in data)
+        return [] if rows else [f"{what} has a tensor without rows; give one for each sample"]
     if isinstance(data, TensorDataset) and len(data.tensors) != 2:
         return [f"{what} has {len(data.tensors)} tensors, expected two: inputs and targets"]
     indexed = hasattr(data, "__getitem__") and hasattr(data, "__len__")

@@ -55,7 +55,7 @@ def rendezvous(limit_s: float) -> tuple[dist.Store, int, int]:
     except KeyboardInterrupt:
         with suppress(RuntimeError):  # whoever holds the store may have been stopped first
             _within(timedelta(seconds=WORD_S), lambda: _say_left(store, here))
-            _be_heard(here)
+        time.sleep(HEARD_S)  # also this one's own look, which would abort Python while it ends
         raise
     if not own:
         _within(limit, lambda: _make_group(store, here.rank, here.size, limit))

@@ -12,7 +12,6 @@ from torch.utils.data import default_collate
 
 from ..data import Stream
 from ..data.datasets import Data, as_tensors, length
-from ..errors import short
 
 
 def move(value: Any, device: torch.device, dtype: torch.dtype) -> Any:
@@ -43,7 +42,8 @@ def transformed(inputs: Any, targets: Any, transform: Callable | None) -> tuple[
         return inputs, targets
     made = transform(inputs, targets)
     if not isinstance(made, tuple | list) or len(made) != 2:
-        raise ValueError(f"the transform gave {short(made)}, expected (inputs, targets)")
+        kind = type(made).__name__
+        raise ValueError(f"the transform gave a {kind}, expected a pair (inputs, targets)")
     return made[0], made[1]
 
 
