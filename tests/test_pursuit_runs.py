@@ -15,15 +15,16 @@ DEMO = Path(__file__).parents[1] / "experiments" / "pursuit.toml"
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_team_learns_to_hunt_nearly_as_well_as_with_pooled_experience(tmp_path: Path) -> None:
-    """Its reward in the last tenth of the rounds, and how far it came from where it began."""
+    """Its reward around two thirds of the rounds, and how far it came from where it began."""
     demo = experiment.load(DEMO)
     kept = {name: demo.algorithms[name] for name in ("DiNNO", "Centralized")}
-    experiment.run(replace(demo, algorithms=kept), tmp_path)
+    settings = demo.settings.model_copy(update={"rounds": 660})
+    experiment.run(replace(demo, algorithms=kept, settings=settings), tmp_path)
     gained = {}
     for run in record.read_all(tmp_path):
         reward = run.history["team_reward"].mean(axis=1)
-        late = run.rounds > 0.9 * demo.settings.rounds
-        assert late.sum() * demo.settings.evaluate_every == 0.1 * demo.settings.rounds
+        late = run.rounds >= 600
+        assert late.sum() == 3
         assert reward[late].mean() > 0
         gained[run.label] = reward[late].mean() - reward[0]
     assert gained["DiNNO"] > 0.8 * gained["Centralized"]

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import networkx as nx
 import numpy as np
-from scipy.spatial.distance import cdist
+import scipy
 
 from ..errors import ConfigurationError
 from ..values import require_count, require_known, require_positive
@@ -100,7 +100,7 @@ class proximity(GraphSchedule):
         strangers = part[:, None] != part
         assert self.positions is not None
         found = (np.asarray(self.positions(k), float) for k in range(self.window))
-        return min(float(cdist(p, p)[strangers].min()) for p in found)
+        return min(float(scipy.spatial.distance.cdist(p, p)[strangers].min()) for p in found)
 
 
 def _within(positions: np.ndarray, radius: float) -> nx.Graph:

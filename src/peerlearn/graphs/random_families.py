@@ -10,8 +10,7 @@ from functools import partial
 
 import networkx as nx
 import numpy as np
-from scipy.spatial import KDTree
-from scipy.spatial.distance import pdist
+import scipy
 
 from ..values import require_count, require_positive, require_probability
 from .naming import named, numbered
@@ -111,7 +110,7 @@ def near(positions: np.ndarray, radius: float) -> nx.Graph:
     """An edge where two of the positions (n, dimensions) are at most ``radius`` apart."""
     graph = nx.Graph()
     graph.add_nodes_from((i, {"position": tuple(p)}) for i, p in enumerate(positions.tolist()))
-    pairs = KDTree(positions).query_pairs(radius, output_type="ndarray")
+    pairs = scipy.spatial.KDTree(positions).query_pairs(radius, output_type="ndarray")
     graph.add_edges_from(pairs.tolist())
     return graph
 
@@ -146,7 +145,7 @@ def _of_connectivity(n: int, connectivity: float, generator: np.random.Generator
 
 def _bisected(positions: np.ndarray, connectivity: float) -> nx.Graph:
     """The radius for which connectivity, which never falls with the radius, comes closest."""
-    distances = np.sort(pdist(positions))
+    distances = np.sort(scipy.spatial.distance.pdist(positions))
     radii = np.append((distances[1:] + distances[:-1]) / 2, distances[-1] + 1)  # one edge more each
 
     def miss(radius: float) -> float:

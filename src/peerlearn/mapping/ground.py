@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from ..values import require_positive
 from .scans import Floats, Scans
@@ -76,7 +76,7 @@ def ground_of_world(world: World, cell_m: float) -> Ground:
     size = (columns * cell_m, rows * cell_m)
     # centres may lie on edges of pixels: which side is theirs must not depend on the origin
     wall = replace(world, middle=(0.0, 0.0)).is_wall(_places(around((0.0, 0.0), *size), shape))
-    near = ndimage.binary_dilation(~wall, EIGHT, iterations=2)
+    near = scipy.ndimage.binary_dilation(~wall, EIGHT, iterations=2)
     return Ground(around(world.middle, *size), wall, near)
 
 

@@ -10,8 +10,8 @@ import math
 from pathlib import Path
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.interpolate import CubicSpline
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
@@ -239,13 +239,15 @@ def _finely(world: World, loop: Floats) -> Floats:
     return smooth(loop, math.ceil(2 * length / world.metres_per_pixel))[:, :2]
 
 
-def _spline(waypoints: Floats, closed: bool) -> CubicSpline:
+def _spline(waypoints: Floats, closed: bool) -> scipy.interpolate.CubicSpline:
     """The centripetal one (Lee, Computer-Aided Design 21(6), 1989), which hardly overshoots."""
     distinct = _distinct(waypoints, closed)
     ends = np.concatenate([distinct, distinct[:1]]) if closed else distinct
     roots = np.sqrt(np.linalg.norm(np.diff(ends, axis=0), axis=1))
     times = np.concatenate([[0.0], roots.cumsum()])
-    return CubicSpline(times, ends, bc_type="periodic" if closed else "not-a-knot")
+    return scipy.interpolate.CubicSpline(
+        times, ends, bc_type="periodic" if closed else "not-a-knot"
+    )
 
 
 def _distinct(waypoints: Floats, closed: bool) -> Floats:

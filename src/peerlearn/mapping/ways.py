@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import networkx as nx
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from scipy.sparse import block_diag, coo_array, csr_array
 from scipy.sparse.csgraph import connected_components, dijkstra
-from scipy.spatial import KDTree
 
 from ..values import is_positive
 from .scans import Floats
@@ -84,7 +84,7 @@ def ways(world: World, grid: Grid, stops: Floats, shortest: bool) -> list[Floats
     """
     clearance = world.clearance(stops)
     count = len(stops)
-    seen = KDTree(grid.places).query_ball_point(stops, clearance)  # surely
+    seen = scipy.spatial.KDTree(grid.places).query_ball_point(stops, clearance)  # surely
     start = np.repeat(np.arange(count), [len(nodes) for nodes in seen])
     end = np.concatenate(seen).astype(np.int64)
     length = np.linalg.norm(stops[start] - grid.places[end], axis=1) + EPSILON

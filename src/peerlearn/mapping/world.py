@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import scipy
 import yaml
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
-from scipy import ndimage
 
 from ..values import is_number, is_positive, is_whole, require_positive
 from .scans import Floats
@@ -84,8 +84,8 @@ class World:
     @cached_property
     def gaps(self) -> Floats:
         """(H + 2, W + 2) from each pixel's edge to the edge of the nearest wall's, in metres."""
-        touching = ndimage.binary_dilation(self.framed, EIGHT)  # so centres count as edges
-        return ndimage.distance_transform_edt(~touching) * self.metres_per_pixel
+        touching = scipy.ndimage.binary_dilation(self.framed, EIGHT)  # so centres count as edges
+        return scipy.ndimage.distance_transform_edt(~touching) * self.metres_per_pixel
 
     @cached_property
     def leaps(self) -> NDArray[np.uint8]:
@@ -93,21 +93,21 @@ class World:
 
         So a square of 2 leap - 1 pixels a side around each pixel is free.
         """
-        moves = ndimage.distance_transform_cdt(~self.framed, "chessboard")
+        moves = scipy.ndimage.distance_transform_cdt(~self.framed, "chessboard")
         return np.minimum(moves, 255).astype(np.uint8)
 
     @property
     def wall_m(self) -> float:
         """How thick walls are, in metres: the lower quartile along their middles."""
-        within = ndimage.distance_transform_cdt(np.pad(self.walls, 1), "chessboard")
-        middle = (within > 0) & (within == ndimage.maximum_filter(within, 3))
+        within = scipy.ndimage.distance_transform_cdt(np.pad(self.walls, 1), "chessboard")
+        middle = (within > 0) & (within == scipy.ndimage.maximum_filter(within, 3))
         if not middle.any():
             return max(self.width, self.height)
         return float(np.percentile(2 * within[middle] - 1, 25)) * self.metres_per_pixel
 
     def reachable(self, points: ArrayLike) -> World:
         """The same with the ground that nobody gets to from any of the points (k, 2) as wall."""
-        parts, _ = ndimage.label(~self.framed)
+        parts, _ = scipy.ndimage.label(~self.framed)
         found = np.isin(parts, np.unique(parts[self._cell(points)])) & ~self.framed
         return replace(self, walls=~found[1:-1, 1:-1])
 
@@ -229,7 +229,7 @@ def from_image(
 
 def _open(walls: Cells) -> Cells:
     """(H, W) the free ground from which one can leave the image."""
-    parts, _ = ndimage.label(np.pad(~walls, 1, constant_values=True))
+    parts, _ = scipy.ndimage.label(np.pad(~walls, 1, constant_values=True))
     return (parts == parts[0, 0])[1:-1, 1:-1]
 
 

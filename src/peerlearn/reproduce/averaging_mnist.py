@@ -55,7 +55,7 @@ class Figure2(Averaging):
     }
 
     def teams(self, short: bool) -> dict[str, Team]:
-        agents, rounds = (10, 200) if short else (100, rounds_for(100, 20))
+        agents, rounds = (10, 100) if short else (100, rounds_for(100, 20))
         protocols = {
             "serial": Serial(**SGD),
             "nosync": Isolated(**SGD),

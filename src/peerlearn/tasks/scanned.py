@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation
 from torch import Tensor
 
 from ..data.files import local
@@ -78,7 +78,7 @@ class Scanned:
     def unseen(self) -> NDArray[np.bool_]:
         """(agents, H, W) the cells that no beam of an agent's whole drive comes near."""
         crossed = [self.ground.crossed(s) for s in self.scans]
-        return ~np.stack([binary_dilation(c, iterations=SEEN) for c in crossed])
+        return ~np.stack([scipy.ndimage.binary_dilation(c, iterations=SEEN) for c in crossed])
 
     def backdrop(self) -> dict[str, Tensor]:
         """The ground, the agents' ways, and a scan of each; of a log, what all its scans draw."""
