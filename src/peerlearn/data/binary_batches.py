@@ -61,8 +61,8 @@ class BinaryBatches(Published):
                     f"{records * width} ({records} records of {width} bytes): it is cut short, or "
                     "not of the binary version; fetch it again"
                 )
-        data = np.frombuffer(b"".join(batches[name] for name in files), np.uint8)
-        data = data.reshape(-1, width)
+        joined = b"".join(batches[name] for name in files)
+        data = np.frombuffer(joined, np.uint8).reshape(-1, width)
         pixels = data[:, self.label_bytes :].reshape(-1, *self.shape)
         return pixels, data[:, self.label_bytes - 1]
 

@@ -81,7 +81,7 @@ class Zoo(Environment):
         require_count("steps", self.steps)
         one_hot = isinstance(sight, spaces.Discrete)
         self._choices = sight.start + np.arange(sight.n) if one_hot else None
-        self._acting = np.zeros((self.agents, 0), bool)
+        self._acting: NDArray[np.bool_] = np.zeros((self.agents, 0), bool)
         self._taken = 0
 
     def reset(self, episodes: int, generator: np.random.Generator) -> Floats:

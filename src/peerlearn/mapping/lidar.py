@@ -46,7 +46,9 @@ class Lidar:
         view = math.radians(self.field_of_view_deg)
         if self.field_of_view_deg == 360:
             return np.arange(self.beams) * view / self.beams
-        return np.linspace(-view / 2, view / 2, self.beams) if self.beams > 1 else np.zeros(1)
+        if self.beams == 1:
+            return np.zeros(1)
+        return np.linspace(-view / 2, view / 2, self.beams, dtype=np.float64)
 
     def scan(self, world: World, poses: ArrayLike) -> Scans:
         """What the lidar sees from poses (n, 3), or from places (n, 2) with heading 0.

@@ -147,7 +147,8 @@ class World:
         open_ground = _open(self.walls)
         closed = ~self.walls & ~open_ground
         framed = np.pad(open_ground, 1)
-        return bool(framed[self._cell(points)].any()) and 10 * closed.sum() >= open_ground.sum()
+        out = framed[self._cell(points)].any()
+        return bool(out and 10 * closed.sum() >= open_ground.sum())
 
     def pixels(self, points: ArrayLike) -> Floats:
         """(..., 2) metres to (..., 2) columns and rows, not rounded; (0, 0) is the top left."""

@@ -91,7 +91,7 @@ def _color_bar(axes: Axes, scale: ScalarMappable, measure: str) -> None:
     assert isinstance(axes.figure, Figure)
     bar = axes.figure.colorbar(scale, ax=axes, shrink=0.75, label=words(measure))
     bar.ax.yaxis.set_major_locator(MaxNLocator(5))
-    bar.outline.set_visible(False)
+    bar.ax.spines["outline"].set_visible(False)
     if is_share(measure):
         bar.ax.yaxis.set_major_formatter(percent(decimals=1))
 

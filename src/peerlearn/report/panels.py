@@ -55,7 +55,7 @@ def panels(count: int, scene: Arrays, across: int = 1) -> tuple[Figure, list[Axe
             ScalarMappable(cmap=SHADES), ax=grid, fraction=0.04, pad=0.01, shrink=0.7, aspect=25
         )
         key.set_label("probability of a wall")
-        key.outline.set_visible(False)
+        key.ax.spines["outline"].set_visible(False)
     return figure, grid[:count]
 
 
