@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from .randomness import COORDINATOR
+from .schedules import Rate, value_at
 
 CONTROL_BYTES = 8  # of a control message to or from the coordinator: one number, or a request
 
@@ -215,6 +216,10 @@ class Links(ABC):
     rounds: int  # how many rounds are planned
     agents: Sequence[int]  # the numbers of the agents hosted here, in the order of the rows
     total: int  # the number of agents in the team
+
+    def now(self, rate: Rate) -> float:
+        """The value that a rate has in this round, be it a number or a schedule: alpha_k."""
+        return value_at(rate, self.round, self.rounds)
 
     @abstractmethod
     def exchange(self, *rows: Tensor) -> Heard:
