@@ -21,6 +21,7 @@ from .checkpoint import Checkpoint
 from .checks import is_true
 from .engines.base import KEPT
 from .errors import ConfigurationError, Diverged, Lost, PeerlearnError, in_short
+from .learner import Learner
 from .learners import Regularized, Timed
 from .measure import Clock, consensus_error, consensus_error_normalized
 from .setup import Setup
@@ -56,7 +57,7 @@ class Session:
         self.engine = setup.build_engine(self.clock)
         algorithm = setup.algorithm
         learner = Regularized(setup.learner, algorithm.clip, algorithm.weight_decay)
-        self.learner = Timed(learner, self.clock)
+        self.learner: Learner = Timed(learner, self.clock)
         self.learner.overlaps = team.size > 1
         if team.size > 1:
             self.learner.gather = partial(team.share, total=setup.rows)
