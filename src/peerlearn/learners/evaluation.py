@@ -17,7 +17,7 @@ from ..measure import RESERVED
 from ..randomness import EVALUATION, preserved, seed_from, seed_generators
 from .explained import explained, whose
 from .modules import Buffers, Layout
-from .samples import Samples, Streamed, pick
+from .samples import Samples, pick
 
 if TYPE_CHECKING:
     from ..tasks.supervised import Task
@@ -43,7 +43,7 @@ class Judge:
         task: Task,
         module: nn.Module,
         layout: Layout,
-        samples: Samples | Streamed,
+        samples: Samples,
         buffers: Buffers | None,
         agents: Sequence[int],
         seed: int,
@@ -68,7 +68,7 @@ class Judge:
     @torch.no_grad()
     def evaluate(self, theta: Tensor) -> dict[str, Tensor]:
         """name -> (A,) for networks theta (A, P); the concept of a stream is that of its round."""
-        if isinstance(self._samples, Streamed) and self._concept != self._samples.concept:
+        if self._concept != self._samples.concept:
             self._tests = self._held_out()
         judged = [self._one(row, theta[row]) for row in range(len(theta))]
         return {
@@ -131,9 +131,9 @@ class Judge:
 
     def _training_batches(self, row: int) -> Iterator[tuple[int, Any]]:
         """Samples of the agent's own, spread evenly over its data; a stream keeps none."""
-        if isinstance(self._samples, Streamed):
+        data = self._samples.own(row)
+        if data is None:
             return iter(())
-        data = self._samples.data[row]
         count = min(length(data), self._task.training_sample or length(data))
         spread = np.linspace(0, length(data) - 1, count).astype(int).tolist()
         return self._batches(data, spread)
@@ -152,11 +152,9 @@ class Judge:
 
     def _held_out(self) -> list[Any]:
         """Each row's test batches, shared where the test set is."""
-        tests = self._task.tests()
-        if isinstance(self._samples, Streamed):
-            self._concept = self._samples.concept
-            own = self._samples.test()
-            tests = tests if own is None else [own]
+        self._concept = self._samples.concept
+        of_concept = self._samples.test()
+        tests = self._task.tests() if of_concept is None else [of_concept]
         with preserved(self._samples.device):
             self._seed_for()
             shared = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -269,10 +269,10 @@ class PPOLearner(Learner):
             "collected": torch.tensor(self._collected), "steps": torch.tensor(self._steps),
         }  # fmt: skip
 
-    def load(self, state: Mapping[str, Tensor]) -> None:
+    def load(self, state: dict[str, Tensor]) -> None:
         parts = (state[f"batch.{name}"] for name in Batch._fields)
         self._batch = self._moved(Batch(*(p.clone() for p in parts)))
-        self._minibatches.load(dict(state))
+        self._minibatches.load(state)
         self._evaluations = state["evaluations"].clone()
         self._recent = state["recent"].clone()
         self.losses = state["losses"].to(self._device, copy=True)

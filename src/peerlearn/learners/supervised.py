@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from .minibatches import Consecutive, ConsecutiveInTurn, Draws, Group, InTurn, M
 from .modules import Buffers, Layout, differing_buffers
 from .prequential import Suffered
 from .probe import probe, training_loss
-from .samples import Samples, Streamed
+from .samples import Datasets, Samples, Streamed
 
 if TYPE_CHECKING:
     from ..tasks.supervised import Task
@@ -58,7 +58,7 @@ class SupervisedLearner(Learner):
         self._initial = self._first_networks(models).to(device, dtype)
         rates = self.layout.rates(task.rates)
         self.rates = None if rates is None else rates.to(device, dtype)
-        self._samples: Samples | Streamed = self._supply()
+        self._samples = self._supply()
         self._minibatches = self._sampler()
         self._evaluations = torch.zeros(len(self.agents), dtype=torch.int64)
         self._scale = self._weights()
@@ -93,33 +93,30 @@ class SupervisedLearner(Learner):
     # --- what the agents draw -------------------------------------------------------------
 
     def begin_round(self, theta: Tensor, round: int) -> None:
-        if isinstance(self._samples, Streamed):
-            self._samples.round = round
+        self._samples.begin_round(round)
 
-    def _supply(self) -> Samples | Streamed:
+    def _supply(self) -> Samples:
         task = self._task
         if task.stream is not None:
             return Streamed(task.stream, self.agents, self._seed, self._device, self._dtype)
         own = [loaded(task.datasets[a], a) for a in self.agents]
-        return Samples(own, self._device, self._dtype)
+        return Datasets(own, self._device, self._dtype)
 
     def _sampler(self) -> Draws | Together:
         task, parts = self._task, self._parts
-        if isinstance(self._samples, Streamed):
+        sizes = task.sizes()
+        own_sizes = [sizes[a] for a in self.agents]
+        if task.stream is not None:
             if parts is not None and parts.in_turn:
                 return ConsecutiveInTurn(parts.sizes)
-            return Consecutive(self.agents, [task.sizes()[a] for a in self.agents])
+            return Consecutive(self.agents, own_sizes)
         if parts is not None and parts.batch_sizes is not None:
             agents = range(len(parts.sizes))
             own = Minibatches(agents, parts.sizes, parts.batch_sizes, self._seed)
             starts = np.cumsum([0, *parts.sizes[:-1]]).tolist()
             return (InTurn if parts.in_turn else Together)(own, starts)
         batch_sizes = [task.batch_size_of(a) for a in self.agents]
-        return Minibatches(self.agents, self._samples.sizes, batch_sizes, self._seed)
-
-    def _draw(self, rows: Sequence[int] | None, advance: bool = True) -> list[Group]:
-        """The next minibatch of each row: which samples."""
-        return self._minibatches.next(rows, advance)
+        return Minibatches(self.agents, own_sizes, batch_sizes, self._seed)
 
     def _weights(self) -> Tensor | None:
         """(A, 1) what each agent's loss weighs in the team's mean; None where all weigh one.
@@ -144,7 +141,7 @@ class SupervisedLearner(Learner):
 
     def gradient(self, theta: Tensor, agents: Sequence[int] | None = None) -> Tensor:
         chosen = np.arange(len(self.agents)) if agents is None else np.asarray(agents, np.int64)
-        scale, groups = self._scale_of(chosen), self._draw(agents)
+        scale, groups = self._scale_of(chosen), self._minibatches.next(agents)
         with self._naming(theta, chosen, groups):
             gradient, values = self._compute(theta, chosen, groups)
         self._note(agents, values, groups)
@@ -154,7 +151,7 @@ class SupervisedLearner(Learner):
         if self._alone or self._scale is not None or not self._minibatches.alike:
             return super().add_gradient(out, theta, scale)
         every = np.arange(len(self.agents))
-        groups = self._draw(None)
+        groups = self._minibatches.next(None)
         batch = self._samples.batches(every, groups[0].index)
         with self._naming(theta, every, groups):
             out, values = self._way.add(out, scale, theta, *batch)
@@ -248,7 +245,7 @@ class SupervisedLearner(Learner):
             raise ValueError(f"gradients='vmap' was asked for, but {why}; use 'auto' or 'loop'")
         if why is not None:
             return self._loop, f"loop: {why}"
-        rows, index = self._draw(None, advance=False)[0]
+        rows, index = self._minibatches.next(None, advance=False)[0]
         example = (self._initial[torch.from_numpy(rows)], *self._samples.batches(rows, index))
         return choose(self._task.gradients, self._loop, self._vmapped(), example)
 
@@ -257,11 +254,11 @@ class SupervisedLearner(Learner):
 
     def _probe(self) -> tuple[bool, bool]:
         """Whether one gradient draws from a global generator, and whether it moves buffers."""
-        of_each_size = (int(group.rows[0]) for group in self._draw(None, advance=False))
+        of_each_size = (int(group.rows[0]) for group in self._minibatches.next(None, advance=False))
         rows = sorted({*self._samples.unlike(), *of_each_size})
 
         def batch(row: int, transform: Callable | None = None) -> tuple[Any, Any]:
-            index = self._draw([row], advance=False)[0].index[0]
+            index = self._minibatches.next([row], advance=False)[0].index[0]
             return self._samples.batch(row, index, transform)
 
         for row in rows:  # what a transform gives is only looked at: it may draw, the model may not
@@ -335,26 +332,22 @@ class SupervisedLearner(Learner):
     def gradient_evaluations(self) -> Tensor:
         return self._evaluations.clone()
 
-    def state(self) -> dict[str, Tensor]:
-        held = {"evaluations": self._evaluations.clone(), **self._minibatches.state()}
-        if self._buffers is not None:
-            held |= self._buffers.state()
-        if self._suffered is not None:
-            held |= self._suffered.state()
-        if isinstance(self._samples, Streamed):
-            held["round"] = torch.tensor(self._samples.round)
-        held["vmapped"] = torch.tensor(isinstance(self._way, VmapGradient))
-        return held
+    @property
+    def _moving(self) -> Sequence[Draws | Together | Buffers | Suffered | Samples]:
+        """What a checkpoint holds the state of."""
+        parts = (self._minibatches, self._buffers, self._suffered, self._samples)
+        return [part for part in parts if part is not None]
 
-    def load(self, state: Mapping[str, Tensor]) -> None:
+    def state(self) -> dict[str, Tensor]:
+        held = {"evaluations": self._evaluations.clone()}
+        for part in self._moving:
+            held |= part.state()
+        return held | {"vmapped": torch.tensor(isinstance(self._way, VmapGradient))}
+
+    def load(self, state: dict[str, Tensor]) -> None:
         self._evaluations = state["evaluations"].clone()
-        self._minibatches.load(dict(state))
-        if self._buffers is not None:
-            self._buffers.load(dict(state))
-        if self._suffered is not None:
-            self._suffered.load(dict(state))
-        if isinstance(self._samples, Streamed):
-            self._samples.round = int(state["round"])
+        for part in self._moving:
+            part.load(state)
         self._way = self._vmapped() if bool(state["vmapped"]) else self._loop
         self.note = f"{self._way.name}: as before the run was resumed"
 
