@@ -113,7 +113,7 @@ class DynamicAveraging(LocalTraining):
         if int(violations) >= links.total:
             members.choose(members.outside)
             members.ask()
-        self._balance(members, s, away, links)
+        self._balance(members, away, links)
         mean = links.coordinator.send(members.mean, members.numbers)
         place(mean, s.theta, links.hosted(members.numbers))
         average_buffers(learner, members.numbers, links)
@@ -121,7 +121,7 @@ class DynamicAveraging(LocalTraining):
             return s._replace(violations=violations)
         return s._replace(reference=mean, violations=torch.zeros_like(violations))
 
-    def _balance(self, members: Members, s: DynamicState, away: Tensor, links: Links) -> None:
+    def _balance(self, members: Members, away: Tensor, links: Links) -> None:
         """Add agents until the mean of all members is in the safe zone.
 
         As many as it takes in any case are chosen one after the other, and asked together.

@@ -106,8 +106,11 @@ class FedAvg(LocalTraining):
 
     def round(self, s: FedAvgState, learner: Learner, links: Links) -> FedAvgState:
         selected = self._select(links)
-        together = self._from_global if self.unselected == "idle" else self._all_train
-        moments = together(s, selected, s.sizes[selected], learner, links)
+        weights = s.sizes[selected]
+        if self.unselected == "idle":
+            moments = self._from_global(s, selected, weights, learner, links)
+        else:
+            moments = self._all_train(s, selected, weights, learner, links)
         return s._replace(moments=moments)
 
     def _select(self, links: Links) -> list[int]:

@@ -18,7 +18,6 @@ from torch.func import functional_call, grad_and_value, vmap
 from .modules import Layout
 
 Loss = Callable[[Any, Any], Tensor]
-Batches = Sequence[tuple[Any, Any]]
 
 
 class Objective(NamedTuple):
