@@ -107,7 +107,7 @@ class SupervisedLearner(Learner):
         groups = self._minibatches.next(agents)
         with self._naming(theta, chosen, groups):
             gradient, values = self._compute(theta, chosen, groups)
-        self._keep_losses(agents, values, groups)
+        self._keep(agents, values, groups)
         return gradient if weights is None else gradient.mul_(weights)
 
     def add_gradient(self, out: Tensor, theta: Tensor, scale: float = 1.0) -> Tensor:
@@ -118,7 +118,7 @@ class SupervisedLearner(Learner):
         batch = self._samples.batches(every, groups[0].index)
         with self._naming(theta, every, groups):
             out, values = self._way.add(out, scale, theta, *batch)
-        self._keep_losses(None, values, groups)
+        self._keep(None, values, groups)
         return out
 
     @contextmanager
@@ -134,7 +134,7 @@ class SupervisedLearner(Learner):
                         self._one(theta[row], int(chosen[row]), picked, unused)
             raise
 
-    def _keep_losses(self, agents: Sequence[int] | None, values: Tensor, groups: list[Group]) -> None:
+    def _keep(self, agents: Sequence[int] | None, values: Tensor, groups: list[Group]) -> None:
         """The losses, which come first among the values; and count the gradients."""
         if self._suffered is not None:
             chosen = range(len(self.agents)) if agents is None else agents
