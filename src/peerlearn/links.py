@@ -186,7 +186,7 @@ class Traffic:
             up, down: bytes of each of those messages; 0 where there is none.
         """
         sent, received = (int(up > 0), up), (int(down > 0), down)
-        self._table[together(numbers)] += np.array((*sent, *received))
+        self._table[as_index(numbers)] += np.array((*sent, *received))
         self._table[-1] += len(numbers) * np.array((*received, *sent))
 
     def agents(self) -> dict[str, Tensor]:
@@ -247,7 +247,7 @@ def message_bytes(rows: Sequence[Tensor]) -> int:
     return sum(r.shape[1] * r.element_size() for r in rows)
 
 
-def together(positions: Sequence[int]) -> list[int] | slice:
-    """Ascending positions; as a slice where none is left out, for such rows need no copy."""
+def as_index(positions: Sequence[int]) -> list[int] | slice:
+    """Ascending positions as an index; a slice where none is left out, which copies no row."""
     first, last = (positions[0], positions[-1]) if positions else (0, -1)
     return slice(first, last + 1) if last - first + 1 == len(positions) else list(positions)

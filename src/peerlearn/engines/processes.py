@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ..links import Coordinator, Heard, Links, Neighborhood, message_bytes, together
+from ..links import Coordinator, Heard, Links, Neighborhood, as_index, message_bytes
 from ..measure import Clock
 from .base import KEPT, Engine, Operators, SparseRows
 
@@ -82,7 +82,7 @@ class Routes(Operators):
         return [i for i in senders if any(j in receivers for j in self._graph[i])]
 
 
-class Layout(NamedTuple):
+class TableLayout(NamedTuple):
     """Where the rows of one exchange stand."""
 
     routes: Routes
@@ -103,7 +103,7 @@ class Post:
     def __init__(self, engine: ProcessesEngine) -> None:
         self._engine = engine
         self._memory = torch.empty(0)
-        self._layout: Layout | None = None
+        self._layout: TableLayout | None = None
         self._works: list[dist.Work] = []
 
     def send(self, rows: Sequence[Tensor], routes: Routes) -> Tensor:
@@ -121,7 +121,7 @@ class Post:
         torch.cat(list(rows), dim=1, out=layout.own)
         if layout.sends:
             with self._engine.team.reaching(layout.peers):
-                self._works = _post(layout, self._engine.team.tag)
+                self._works = _begun(layout, self._engine.team.tag)
         return layout.table
 
     def wait(self) -> None:
@@ -130,7 +130,7 @@ class Post:
         if works and self._layout is not None:
             self._engine.team.wait(works, self._layout.peers)
 
-    def _laid_out(self, rows: Sequence[Tensor], routes: Routes) -> Layout:
+    def _laid_out(self, rows: Sequence[Tensor], routes: Routes) -> TableLayout:
         """That of the last round, where it will do."""
         width, count, known = sum(r.shape[1] for r in rows), len(rows[0]), self._layout
         same = known is not None and known.routes is routes and known.own.shape[1] == width
@@ -141,8 +141,8 @@ class Post:
         for rank, agents in routes.receives:
             parts.append((rank, table[place : place + len(agents)]))
             place += len(agents)
-        sends = [(rank, together(positions)) for rank, positions in routes.sends]
-        self._layout = Layout(routes, table, table[:count], parts, sends)
+        sends = [(rank, as_index(positions)) for rank, positions in routes.sends]
+        self._layout = TableLayout(routes, table, table[:count], parts, sends)
         return self._layout
 
     def _room(self, size: int, like: Tensor) -> Tensor:
@@ -151,8 +151,8 @@ class Post:
         return self._memory[:size]
 
 
-def _post(layout: Layout, tag: int) -> list[dist.Work]:
-    """All messages of an exchange at once. NCCL knows no tags."""
+def _begun(layout: TableLayout, tag: int) -> list[dist.Work]:
+    """All messages of an exchange, begun at once. NCCL knows no tags."""
     sends = [(rank, layout.own[positions]) for rank, positions in layout.sends]
     if not layout.table.is_cuda:  # Gloo: without the checks of a batch, a third of a round's calls
         group = dist.group.WORLD
@@ -252,7 +252,7 @@ class ProcessCoordinator(Coordinator):
                 here = [i - block.start for i in numbers if i in block]
                 part = received[place : place + len(here)]
                 if here and rank == team.rank:
-                    part.copy_(rows[together(here)])
+                    part.copy_(rows[as_index(here)])
                 if here:
                     works.append(team.broadcast(part, rank))
                 place += len(here)
