@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from ..errors import first_line
 from ..values import is_number, is_positive, require_positive
 from .scans import Floats
 from .world import World
@@ -91,7 +92,7 @@ def _ros_options(path: Path) -> dict[str, Any]:
         options = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(
-            f"{path} cannot be read as yaml ({_first_line(error)}); expected the .yaml of a map of "
+            f"{path} cannot be read as yaml ({first_line(error)}); expected the .yaml of a map of "
             "ROS"
         ) from error
     known = options if isinstance(options, dict) else {}
@@ -138,7 +139,7 @@ def _brightness(path: Path, background: int) -> Floats:
         raise ValueError(f"there is no file {path}; expected an image of a floor plan") from error
     except UNREADABLE as error:
         raise ValueError(
-            f"{path} cannot be read as an image ({_first_line(error)}); expected a format that "
+            f"{path} cannot be read as an image ({first_line(error)}); expected a format that "
             "Pillow knows, such as png or pgm"
         ) from error
 
@@ -148,7 +149,3 @@ def _opaque(image: Image.Image, background: int) -> Image.Image:
         return image
     behind = Image.new("RGBA", image.size, (background, background, background, 255))
     return Image.alpha_composite(behind, image.convert("RGBA"))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
