@@ -34,7 +34,7 @@ class ProcessesEngine(Engine):
     """
 
     team: ProcessTeam = field(kw_only=True)
-    _posts: list[Post] = field(init=False, default_factory=list)
+    _mailboxes: list[Mailbox] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,11 +44,11 @@ class ProcessesEngine(Engine):
         """The links of one round. The routes over the latest graphs are kept."""
         return ProcessLinks(round, self._routes(graph), self)
 
-    def post(self, number: int) -> Post:
+    def mailbox(self, number: int) -> Mailbox:
         """The buffers of the ``number``-th exchange of a round."""
-        while len(self._posts) <= number:
-            self._posts.append(Post(self))
-        return self._posts[number]
+        while len(self._mailboxes) <= number:
+            self._mailboxes.append(Mailbox(self))
+        return self._mailboxes[number]
 
 
 class Routes(Operators):
@@ -97,7 +97,7 @@ class TableLayout(NamedTuple):
         return [rank for rank, _ in (*self.parts, *self.sends)]
 
 
-class Post:
+class Mailbox:
     """The buffers of one exchange, allocated once and used again in every round."""
 
     def __init__(self, engine: ProcessesEngine) -> None:
@@ -178,11 +178,11 @@ class ProcessLinks(Links):
     def exchange(self, *rows: Tensor) -> ProcessHeard:
         degrees, engine = self._routes.degrees, self._engine
         engine.traffic.count(degrees, degrees, message_bytes(rows))
-        post = engine.post(self._exchanges)
+        mailbox = engine.mailbox(self._exchanges)
         self._exchanges += 1
         with engine.clock("exchange"):
-            table = post.send(rows, self._routes)
-        sent = Sent(table, [r.shape[1] for r in rows], post)
+            table = mailbox.send(rows, self._routes)
+        sent = Sent(table, [r.shape[1] for r in rows], mailbox)
         return ProcessHeard(sent, self._routes, engine.clock)
 
     @cached_property
@@ -195,7 +195,7 @@ class Sent(NamedTuple):
 
     table: Tensor  # (A + received, sum of P)
     widths: list[int]  # P of each vector
-    post: Post
+    mailbox: Mailbox
 
 
 class ProcessHeard(Heard):
@@ -213,12 +213,12 @@ class ProcessHeard(Heard):
 
     def _product(self, operator: Tensor | SparseRows) -> tuple[Tensor, ...]:
         with self._clock("exchange"):
-            self._sent.post.wait()
+            self._sent.mailbox.wait()
             return self._vectors(operator @ self._sent.table)
 
     def rows(self) -> Neighborhood:
         with self._clock("exchange"):
-            self._sent.post.wait()
+            self._sent.mailbox.wait()
             agents = self._routes.neighbors
             mask = agents >= 0
             places = self._routes.places[agents.clamp_min(0)].clamp_min(0)
