@@ -19,8 +19,9 @@ from speed import interleaved
 
 from peerlearn.mapping.floor_plan import floor_plan
 from peerlearn.mapping.lidar import Lidar
+from peerlearn.mapping.plans import from_image
 from peerlearn.mapping.scans import Floats
-from peerlearn.mapping.world import World, from_image
+from peerlearn.mapping.world import World
 
 BEAMS, RANGE = 20, 433  # pixels
 WIDTH, HEIGHT = 2167, 1608  # pixels, of the built-in plan

@@ -12,7 +12,7 @@ from torch import Tensor
 import peerlearn as pl
 from peerlearn.learner import Learner
 from peerlearn.links import Links
-from peerlearn.schedules import Rate, at
+from peerlearn.schedules import Rate
 from peerlearn.testing import check_algorithm
 
 
@@ -44,7 +44,7 @@ class ExactDiffusion(pl.Algorithm):
         return ExactDiffusionState(theta.clone(), theta.clone())
 
     def round(self, s: ExactDiffusionState, learner: Learner, links: Links) -> ExactDiffusionState:
-        alpha = at(self.lr, links.round, links.rounds)
+        alpha = links.now(self.lr)
         stepped = learner.descend(s.theta, learner.gradient(s.theta), alpha)
         corrected = stepped + s.theta - s.stepped
         (mixed,) = links.exchange(corrected).mix()

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.functional import mse_loss
 
 import peerlearn as pl
-from peerlearn.algorithms.averages import common
+from peerlearn.algorithms.averages import first_mean
 from peerlearn.checks import coordinator_problems
 from peerlearn.engines import ENGINES, StackedEngine
 from peerlearn.graphs import metropolis
@@ -250,13 +250,13 @@ def test_periodic_averages_leave_moments_alone():
 def test_networks_that_start_alike_have_exactly_their_network_in_common(dtype):
     theta = torch.rand(1, 7, dtype=dtype).expand(10, 7).contiguous()
     links = StackedEngine(10, metropolis).links(-1, None)
-    assert torch.equal(common(theta, links), theta[0])
+    assert torch.equal(first_mean(theta, links), theta[0])
 
 
 def test_networks_that_start_apart_have_their_mean_in_common():
     links = StackedEngine(4, metropolis).links(-1, None)
     theta = torch.tensor([[1.0, 2], [1, 4], [1, 9], [1, 5]])
-    assert common(theta, links).tolist() == [1, 5]
+    assert first_mean(theta, links).tolist() == [1, 5]
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop", "adagrad", "nadam"])

@@ -18,8 +18,7 @@ from peerlearn.describe import settings_of
 from peerlearn.errors import ConfigurationError
 from peerlearn.experiment import load
 from peerlearn.graphs import SCHEDULES, TOPOLOGIES, WEIGHTS, GraphSchedule
-from peerlearn.schedules import SCHEDULES as RATES
-from peerlearn.schedules import Schedule
+from peerlearn.schedules import RATES, Schedule
 from peerlearn.tables import describe, in_toml, options_model
 from peerlearn.tasks import TASKS
 

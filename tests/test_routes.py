@@ -46,16 +46,16 @@ def engine(rank: int) -> ProcessesEngine:
 
 
 @pytest.fixture
-def posted(monkeypatch) -> list[processes.Layout]:
+def posted(monkeypatch) -> list[processes.TableLayout]:
     """The layouts of all exchanges, whose messages never leave."""
-    found: list[processes.Layout] = []
+    found: list[processes.TableLayout] = []
 
-    def post(layout, tag):
+    def begun(layout, tag):
         assert tag == 7
         found.append(layout)
         return [Work() for _ in layout.peers]
 
-    monkeypatch.setattr(processes, "_post", post)
+    monkeypatch.setattr(processes, "_begun", begun)
     return found
 
 

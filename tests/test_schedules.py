@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peerlearn import schedules
-from peerlearn.schedules import SCHEDULES, at
+from peerlearn.schedules import RATES, value_at
 
 EXAMPLES = {
     "constant": schedules.constant(0.3),
@@ -20,8 +20,8 @@ EXAMPLES = {
 
 
 def test_every_schedule_has_an_example():
-    assert EXAMPLES.keys() == SCHEDULES.keys()
-    assert all(type(EXAMPLES[name]) is kind for name, kind in SCHEDULES.items())
+    assert EXAMPLES.keys() == RATES.keys()
+    assert all(type(EXAMPLES[name]) is kind for name, kind in RATES.items())
 
 
 @pytest.mark.parametrize("schedule", EXAMPLES.values(), ids=EXAMPLES)
@@ -30,18 +30,18 @@ def test_every_value_is_positive_and_the_same_when_asked_again(schedule, round, 
     value = schedule(round, rounds)
     assert math.isfinite(value)
     assert value > 0
-    assert schedule(round, rounds) == value == at(schedule, round, rounds)
+    assert schedule(round, rounds) == value == value_at(schedule, round, rounds)
 
 
 @pytest.mark.parametrize("schedule", EXAMPLES.values(), ids=EXAMPLES)
 @pytest.mark.parametrize("rounds", [1, 2, 100])
 def test_the_start_of_a_run_counts_as_its_first_round(schedule, rounds):
     first = getattr(schedule, "start", None) or schedule.value
-    assert at(schedule, -1, rounds) == at(schedule, 0, rounds) == first
+    assert value_at(schedule, -1, rounds) == value_at(schedule, 0, rounds) == first
 
 
 def test_a_plain_number_is_the_same_always():
-    assert at(0.25, -1, 1) == at(0.25, 7, 10) == 0.25
+    assert value_at(0.25, -1, 1) == value_at(0.25, 7, 10) == 0.25
 
 
 @given(rounds=st.integers(2, 100))
@@ -83,7 +83,7 @@ def test_decaying_goes_like_one_over_mu_k():
 @pytest.mark.parametrize("name", ["start", "value", "end", "factor", "mu", "scale"])
 @pytest.mark.parametrize("bad", [-0.1, math.nan, math.inf])
 def test_negative_and_infinite_values_are_refused(name, bad):
-    for kind in SCHEDULES.values():
+    for kind in RATES.values():
         known = {f: 0.6 for f in kind.__dataclass_fields__}
         if name in known:
             with pytest.raises(ValueError, match=f"{name} of the {kind.__name__} schedule"):
@@ -112,9 +112,9 @@ def test_diminishing_needs_steps_that_sum_up(options, message):
 @pytest.mark.parametrize("factor", [10, 10.0])
 def test_what_grows_beyond_every_number_is_told_with_its_round(factor):
     schedule = schedules.geometric(1.0, factor)
-    assert at(schedule, 308, 1000) == pytest.approx(1e308)
+    assert value_at(schedule, 308, 1000) == pytest.approx(1e308)
     with pytest.raises(ValueError, match=r"geometric\(start=1.0, .*too large .* in round 309"):
-        at(schedule, 309, 1000)
+        value_at(schedule, 309, 1000)
 
 
 def test_a_decaying_step_costs_nothing_however_many_rounds_are_planned():
@@ -122,6 +122,6 @@ def test_a_decaying_step_costs_nothing_however_many_rounds_are_planned():
     expected = 0.1
     for _ in range(3):
         expected *= 1 - 0.01 * expected
-    assert schedules.at(rate, 3, 10**20) == expected
+    assert schedules.value_at(rate, 3, 10**20) == expected
     assert rate.telling(10**20) == {0, 1}
-    assert schedules.at(rate, 0, 10**20) == 0.1
+    assert schedules.value_at(rate, 0, 10**20) == 0.1

@@ -33,7 +33,7 @@ from peerlearn.algorithm import Needs
 from peerlearn.checkpoint import FILE_NAME as CHECKPOINT
 from peerlearn.checkpoint import load
 from peerlearn.errors import ConfigurationError, Diverged, Unwritten
-from peerlearn.team import first_fault
+from peerlearn.meetings import first_fault
 
 
 def train(task=None, algorithm=None, graph=None, **options):

@@ -13,7 +13,8 @@ from PIL import Image
 from scipy import ndimage
 
 from peerlearn.mapping import Lidar, floor_plan, ground_of_world, through
-from peerlearn.mapping.world import World, from_image, from_ros
+from peerlearn.mapping.plans import from_image, from_ros
+from peerlearn.mapping.world import World
 
 GRAYS = np.array([[0, 100, 255], [200, 205, 254]], np.uint8)
 

@@ -108,9 +108,8 @@ class Algorithm(ABC):
             wrong = value not in allowed
             return [f"{name} is {value!r}; {nearest(value, map(str, allowed))}"] if wrong else []
         if kind is bool:
-            return (
-                [] if isinstance(value, bool) else [f"{name} is {value!r}, expected true or false"]
-            )
+            wrong = not isinstance(value, bool)
+            return [f"{name} is {value!r}, expected true or false"] if wrong else []
         if float in allowed or int in allowed:
             return _number_problems(name, value, allowed, self.limits.get(name, NOT_NEGATIVE))
         return []

@@ -14,7 +14,7 @@ from .algorithm import Algorithm, Needs
 from .engines import ENGINES
 from .errors import ConfigurationError, short, unknown
 from .graphs import GraphSchedule, spectrum
-from .schedules import Schedule, at
+from .schedules import Schedule, value_at
 from .tasks import BaseTask
 from .team import Team
 from .values import count_problems, is_whole, require_known
@@ -91,7 +91,7 @@ def rate_problems(algorithm: Algorithm, rounds: int, dtype: torch.dtype) -> list
             continue
         try:
             looked_at = rate.telling(rounds) if isinstance(rate, Schedule) else {0}
-            values = {round: at(rate, round, rounds) for round in sorted(looked_at)}
+            values = {round: value_at(rate, round, rounds) for round in sorted(looked_at)}
         except ValueError as error:
             found.append(f"{algorithm.name}: {name}: {error}")
             continue

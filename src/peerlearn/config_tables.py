@@ -44,12 +44,13 @@ CHOICES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
 OWN_OF_TASK = ("source", "name", "sample_bytes", "details", "falls", "shared", "in_turn")
 
 
-def _named(table: Any, path: str, known: Sequence[str]) -> tuple[str | None, list[Problem]]:
-    """The name in a table, if it is one of the known ones."""
+def _named(
+    table: Any, path: str, kind: str, known: Sequence[str]
+) -> tuple[str | None, list[Problem]]:
+    """The name in the table at a path, if it is one of the known ones of its kind."""
     if not isinstance(table, dict):
         return None, []  # said where the outermost table is checked
     name, where = table.get("name"), join(path, "name")
-    kind = path.split(".")[-1].split("s[")[0]  # algorithms[1] -> algorithm
     if name is None:
         return None, [Problem(where, f"missing; {nearest('', known)}")]
     if name not in known:
@@ -59,7 +60,7 @@ def _named(table: Any, path: str, known: Sequence[str]) -> tuple[str | None, lis
 
 def read_task(table: Any, seed: int) -> tuple[BaseTask | None, list[Problem]]:
     """The task, built without the keys that are wrong, so that the others are judged, too."""
-    name, problems = _named(table, "task", list(TASKS))
+    name, problems = _named(table, "task", "task", list(TASKS))
     if name is None:
         return None, problems
     right, problems = checked(_task_model(name), table, "task")
@@ -178,7 +179,7 @@ def read_graph(
     table: Any, agents: int | None
 ) -> tuple[nx.Graph | GraphSchedule | None, list[Problem]]:
     """The graph for a team of that size, under its schedule if it has one."""
-    name, problems = _named(table, "graph", list(TOPOLOGIES))
+    name, problems = _named(table, "graph", "graph", list(TOPOLOGIES))
     if name is None:
         schedule = table.get("schedule") if isinstance(table, dict) else None
         return None, problems + _scheduled(None, schedule)[1]
@@ -198,14 +199,18 @@ def read_graph(
 def _graph_model(name: str) -> Any:
     """The first argument, how many agents there are, is the task's."""
     builder = SIZED.get(name, TOPOLOGIES[name])
-    first = next(iter(inspect.signature(builder).parameters))
-    return options_model(builder, skip=[first], name=(str, ...), schedule=SCHEDULE)
+    return options_model(builder, skip=[_first_of(builder)], name=(str, ...), schedule=SCHEDULE)
 
 
 def _schedule_model(name: str) -> Any:
     """The first argument is the graph."""
-    first = next(iter(inspect.signature(SCHEDULES[name]).parameters))
-    return options_model(SCHEDULES[name], skip=[first], name=(str, ...))
+    schedule = SCHEDULES[name]
+    return options_model(schedule, skip=[_first_of(schedule)], name=(str, ...))
+
+
+def _first_of(function: Callable[..., Any]) -> str:
+    """The name of its first argument."""
+    return next(iter(inspect.signature(function).parameters))
 
 
 def _algorithm_model(kind: type[Algorithm]) -> Any:
@@ -217,25 +222,25 @@ def _scheduled(
     graph: nx.Graph | None, table: Any
 ) -> tuple[nx.Graph | GraphSchedule | None, list[Problem]]:
     """The graph under its schedule, if it has one; without a graph only the schedule's options."""
-    name, problems = _named(table, "graph.schedule", list(SCHEDULES))
+    name, problems = _named(table, "graph.schedule", "schedule", list(SCHEDULES))
     if name is None:
         return graph, problems
-    first = next(iter(inspect.signature(SCHEDULES[name]).parameters))
     options, problems = checked(_schedule_model(name), table, "graph.schedule")
     if not options:
         return None, problems
     options.pop("name")
     try:
-        _require_edges(name, first, graph)
+        _require_edges(name, graph)
         schedule = graphs.build_schedule(name, graph or nx.complete_graph(2), **options)
     except ValueError as error:
         return None, [*problems, at_key("graph.schedule", str(error), table)]
     return (None if graph is None else schedule), problems
 
 
-def _require_edges(schedule: str, first: str, graph: nx.Graph | None) -> None:
+def _require_edges(schedule: str, graph: nx.Graph | None) -> None:
     """A schedule of agents, not of a graph, draws its own edges: those of the graph are lost."""
-    if first != "agents" or graph is None or nx.density(graph) == 1 or len(graph) == 1:
+    of_agents = _first_of(SCHEDULES[schedule]) == "agents"
+    if not of_agents or graph is None or nx.density(graph) == 1 or len(graph) == 1:
         return
     raise ValueError(
         f"schedule {schedule} draws its own edges, so those of the graph "
@@ -276,7 +281,8 @@ def _algorithm(table: Any, path: str) -> tuple[str, Algorithm | None, list[Probl
         return "", None, []
     known = [*(a.__name__ for a in ALGORITHMS), *ALIASES]
     names = [n for n in known if n.lower() == str(table.get("name")).lower()]
-    name, problems = _named({**table, "name": names[0]} if names else table, path, known)
+    table = {**table, "name": names[0]} if names else table
+    name, problems = _named(table, path, "algorithm", known)
     if name is None:
         return "", None, problems
     kind = find(name)

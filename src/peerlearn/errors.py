@@ -80,6 +80,11 @@ def short(value: Any, most: int = 60) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says; its type where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def in_short(error: BaseException) -> str:
     """``KeyError: 'a'``, one line."""
     if isinstance(error, KeyboardInterrupt):

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from .randomness import COORDINATOR
+from .schedules import Rate, value_at
 
 CONTROL_BYTES = 8  # of a control message to or from the coordinator: one number, or a request
 
@@ -185,7 +186,7 @@ class Traffic:
             up, down: bytes of each of those messages; 0 where there is none.
         """
         sent, received = (int(up > 0), up), (int(down > 0), down)
-        self._table[together(numbers)] += np.array((*sent, *received))
+        self._table[as_index(numbers)] += np.array((*sent, *received))
         self._table[-1] += len(numbers) * np.array((*received, *sent))
 
     def agents(self) -> dict[str, Tensor]:
@@ -216,6 +217,10 @@ class Links(ABC):
     agents: Sequence[int]  # the numbers of the agents hosted here, in the order of the rows
     total: int  # the number of agents in the team
 
+    def now(self, rate: Rate) -> float:
+        """The value that a rate has in this round, be it a number or a schedule: alpha_k."""
+        return value_at(rate, self.round, self.rounds)
+
     @abstractmethod
     def exchange(self, *rows: Tensor) -> Heard:
         """One message, of one or several vectors (A, P), to every neighbor; and what came back.
@@ -242,7 +247,7 @@ def message_bytes(rows: Sequence[Tensor]) -> int:
     return sum(r.shape[1] * r.element_size() for r in rows)
 
 
-def together(positions: Sequence[int]) -> list[int] | slice:
-    """Ascending positions; as a slice where none is left out, for such rows need no copy."""
+def as_index(positions: Sequence[int]) -> list[int] | slice:
+    """Ascending positions as an index; a slice where none is left out, which copies no row."""
     first, last = (positions[0], positions[-1]) if positions else (0, -1)
     return slice(first, last + 1) if last - first + 1 == len(positions) else list(positions)

@@ -126,12 +126,12 @@ class diminishing(Schedule):
 
 
 Rate = float | Schedule
-SCHEDULES: dict[str, type[Schedule]] = {
+RATES: dict[str, type[Schedule]] = {
     s.__name__: s for s in (constant, linear, log, geometric, decaying, diminishing)
 }
 
 
-def at(rate: Rate, round: int, rounds: int) -> float:
+def value_at(rate: Rate, round: int, rounds: int) -> float:
     """The value of a rate in one round; the start of a run (round -1) counts as round 0.
 
     Raises:

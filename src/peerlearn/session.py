@@ -21,11 +21,13 @@ from .checkpoint import Checkpoint
 from .checks import is_true
 from .engines.base import KEPT
 from .errors import ConfigurationError, Diverged, Lost, PeerlearnError, in_short
+from .learner import Learner
 from .learners import Regularized, Timed
 from .measure import Clock, consensus_error, consensus_error_normalized
+from .meetings import Meetings
 from .setup import Setup
 from .signals import stop_signals
-from .team import Team, first_fault
+from .team import Team
 from .words import listed
 
 Evaluation = dict[str, Any]
@@ -56,7 +58,7 @@ class Session:
         self.engine = setup.build_engine(self.clock)
         algorithm = setup.algorithm
         learner = Regularized(setup.learner, algorithm.clip, algorithm.weight_decay)
-        self.learner = Timed(learner, self.clock)
+        self.learner: Learner = Timed(learner, self.clock)
         self.learner.overlaps = team.size > 1
         if team.size > 1:
             self.learner.gather = partial(team.share, total=setup.rows)
@@ -64,23 +66,20 @@ class Session:
         self.state: Any = None
         self.done = 0
         self._total = setup.rows
-        self._faults = torch.full((len(self.learner.agents),), -1)
-        self._faulty = False
-        self._meeting = 0
-        self._longest_s = 0.0  # of a round; known once there were one and an evaluation
+        self._meetings = Meetings(team, len(self.learner.agents), self._total)
         self._fingerprint = lru_cache(KEPT)(setup.fingerprint)
         self._parts: list[list[int]] | None = None  # of the latest graph, where it is watched
 
     def run(self, callback: Callback | None, on_round: Callable[[int], None] | None) -> None:
         """All rounds that are left, or those until the callback asks for the end."""
-        finished, start_s = False, 0.0
+        finished = False
         patient = self.team.size > 1
         with stop_signals(patient) as stopped, self.archive.opened(), self._noting_why():
             if not self._resume():
                 begun = time.perf_counter()
                 self._start()
                 finished = self._evaluate(callback)
-                start_s = time.perf_counter() - begun
+                self._meetings.started(time.perf_counter() - begun)
             while self.done < self.setup.rounds and not finished:
                 begun = time.perf_counter()
                 self._round()
@@ -92,14 +91,14 @@ class Session:
                     self._save()
                 if on_round is not None:
                     on_round(self.done)
-                if self._longest_s or start_s or self._due(self.setup.evaluate_every):
-                    took_s = time.perf_counter() - begun
-                    self._longest_s = max(self._longest_s, start_s, took_s)
+                took_s = time.perf_counter() - begun
+                self._meetings.took(took_s, self._due(self.setup.evaluate_every))
                 stop |= self.team.size == 1 and stopped.is_set()  # nobody else needs to know
                 if stop and self.done < self.setup.rounds:
                     self._interrupt()
             self._end()
-            if self._anybody(stopped.is_set()):  # in the last round: whoever runs several, stops
+            # asked to stop in the last round, too: whoever runs several, stops
+            if self._meetings.anybody(stopped.is_set()):
                 raise self.team.common(KeyboardInterrupt(f"stopped after round {self.done}"))
 
     # --- the rounds -----------------------------------------------------------------------
@@ -174,42 +173,19 @@ class Session:
         """Whether all processes look at each other after this round; one alone sees its own."""
         setup = self.setup
         if self.team.size == 1:
-            return self._faulty
+            return self._meetings.faulty
         due = self._due(setup.evaluate_every) or self._due(setup.checkpoint_every)
-        return due or self.done >= self._meeting
+        return due or self._meetings.due(self.done)
 
     def _meet(self, stop: bool) -> bool:
         """Whether anybody asks to stop; what went wrong is found by all at the same time."""
-        mine = torch.stack([
-            self._faults,
-            torch.full_like(self._faults, self.team.next_meeting(self.done)),
-            torch.full_like(self._faults, stop),
-            torch.full_like(self._faults, not self.team.reaches_store),
-            torch.full_like(self._faults, math.ceil(1000 * self._longest_s)),
-            torch.full_like(self._faults, self.team.graphs),
-        ])  # fmt: skip
-        told = self.team.share(mine.T, self._total).T
-        faults, meetings, stops, cut_off, longest_ms, seen = told
-        self._require_same_graphs(seen)
-        self._meeting = int(meetings[0])
-        if int(longest_ms.min()) > 0:
-            self.team.paced(float(longest_ms.max()) / 1000)
-        fault = first_fault(faults)
-        if fault is not None:
-            self._diverged(*fault, "parameters" if self.learner.losses is None else "loss")
-        if bool(cut_off.any()):
+        news = self._meetings.hold(self.done, stop)
+        if news.fault is not None:
+            what = "parameters" if self.learner.losses is None else "loss"
+            self._diverged(*news.fault, what)
+        if news.cut_off:
             self._give_up()
-        return bool(stops.any())
-
-    def _require_same_graphs(self, seen: Tensor) -> None:
-        """The processes have taken the same graphs so far, as the agents' checksums tell."""
-        others = (seen != seen[0]).nonzero()[:, 0].tolist()
-        if others:
-            raise self.team.common(ConfigurationError([
-                f"by round {self.done} the process that hosts agent {others[0]} had taken other "
-                "graphs than the first process; make the graph the same function of the round "
-                "in all processes"
-            ]))  # fmt: skip
+        return news.stop
 
     def _look_for_faults(self) -> None:
         """Mark the round in which an agent's loss, or else its network, is no longer finite."""
@@ -219,15 +195,13 @@ class Session:
             return  # one pass; a sum may also be infinite where all its terms are finite
         finite = rows.isfinite()
         if not bool(finite.all()):
-            self._faulty = True
-            bad = ~finite.reshape(len(finite), -1).all(dim=1).cpu()
-            self._faults[bad & (self._faults < 0)] = self.done
+            self._meetings.mark(~finite.reshape(len(finite), -1).all(dim=1).cpu(), self.done)
 
     def _check_state(self) -> None:
         """Nothing that is not finite may reach a checkpoint, in whatever the method remembers."""
         tensors = self._tensors()
         alike = shared(self.setup.algorithm.State)
-        bad = torch.zeros(len(self._faults), len(tensors), dtype=torch.int64)
+        bad = torch.zeros(len(self.learner.agents), len(tensors), dtype=torch.int64)
         for column, (name, value) in enumerate(tensors.items()):
             finite = value.isfinite()
             if not bool(finite.all()):
@@ -283,11 +257,7 @@ class Session:
             self.archive.draw(self.done, self.learner.snapshot(self.state.theta))
         self._save()
         asked = callback(copy.deepcopy(evaluation)) if callback is not None else None
-        return self._anybody(is_true(asked))
-
-    def _anybody(self, asks: bool) -> bool:
-        """Whether any process of the team does."""
-        return bool(self.team.share(torch.full_like(self._faults, asks), self._total).any())
+        return self._meetings.anybody(is_true(asked))
 
     def _measures(self) -> dict[str, np.ndarray]:
         """measure -> one value for each agent of the team."""
@@ -308,8 +278,7 @@ class Session:
     def _common_names(self, own: Mapping[str, Tensor]) -> list[str]:
         """The measures in the order of the first process; all measure the same."""
         names = self.team.tell(list(own))
-        odd = torch.full_like(self._faults, set(names) != set(own))
-        others = self.team.share(odd, self._total).nonzero()[:, 0].tolist()
+        others = self._meetings.share(set(names) != set(own)).nonzero()[:, 0].tolist()
         if others:
             raise self.team.common(ConfigurationError([
                 f"the process that hosts agent {others[0]} measures other things than the first "

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, create_model
 
 from .errors import nearest, short
-from .schedules import SCHEDULES, Schedule
+from .schedules import RATES, Schedule
 
 STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
 WORDS = {
@@ -150,16 +150,16 @@ def _schedule(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     name = value.get("schedule")
-    if not isinstance(name, str) or name not in SCHEDULES:
+    if not isinstance(name, str) or name not in RATES:
         said = f"unknown schedule {name!r}" if name else "missing"
-        raise _Nested([Problem("schedule", f"{said}; {nearest(str(name), SCHEDULES)}")])
-    model = options_model(SCHEDULES[name], schedule=(str, ...))
+        raise _Nested([Problem("schedule", f"{said}; {nearest(str(name), RATES)}")])
+    model = options_model(RATES[name], schedule=(str, ...))
     settings, problems = checked(model, value)
     if problems:
         raise _Nested(problems)
     settings.pop("schedule")
     try:
-        return SCHEDULES[name](**settings)
+        return RATES[name](**settings)
     except ValueError as error:
         raise _Nested([at_key("", str(error), settings)]) from error
 

@@ -156,19 +156,6 @@ class Alone(Team):
         return dict(tensors)
 
 
-def first_fault(faults: Tensor) -> tuple[int, list[int]] | None:
-    """The first round in which agents were found at fault, and which.
-
-    Args:
-        faults: (total,) int64, the round of each agent's fault; -1 where there is none.
-    """
-    found = faults[faults >= 0]
-    if not len(found):
-        return None
-    first = int(found.min())
-    return first, torch.nonzero(faults == first)[:, 0].tolist()
-
-
 def timeout_problems(timeout_s: Any) -> list[str]:
     """Why nobody can wait so long for a silent process."""
     if is_positive(timeout_s, LONGEST_TIMEOUT_S):

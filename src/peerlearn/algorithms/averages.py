@@ -31,9 +31,9 @@ def average(
         The mean (P,).
     """
     received = links.coordinator.receive(rows, numbers)
-    average = links.coordinator.send(mean(received, weights), numbers)
-    place(average, rows, links.hosted(numbers))
-    return average
+    row = links.coordinator.send(mean(received, weights), numbers)
+    overwrite(rows, links.hosted(numbers), row)
+    return row
 
 
 def mean(rows: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -43,7 +43,7 @@ def mean(rows: Tensor, weights: Tensor | None = None) -> Tensor:
     return (weights / weights.sum()).to(rows) @ rows
 
 
-def place(row: Tensor, rows: Tensor, chosen: Tensor) -> None:
+def overwrite(rows: Tensor, chosen: Tensor, row: Tensor) -> None:
     """Write one row (P,) over the ``chosen`` (A,) ones of rows (A, P)."""
     if bool(chosen.all()):
         rows.copy_(row.expand_as(rows))  # several times faster than through a mask
@@ -51,7 +51,7 @@ def place(row: Tensor, rows: Tensor, chosen: Tensor) -> None:
         rows[chosen.to(rows.device)] = row
 
 
-def common(theta: Tensor, links: Links) -> Tensor:
+def first_mean(theta: Tensor, links: Links) -> Tensor:
     """(P,) the mean of the first networks; where they are all alike, exactly their network."""
     rows = links.coordinator.receive(theta, everyone(links))
     alike = (rows == rows[0]).all(dim=0)  # so are infinite ones, as in the buffer of a mask

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..algorithm import BELOW_ONE, Algorithm, Limit, Needs
 from ..learner import Learner
 from ..links import Links
-from ..schedules import Rate, at
+from ..schedules import Rate
 
 
 class CDMSGDState(NamedTuple):
@@ -53,7 +53,7 @@ class CDMSGD(Algorithm):
         return CDMSGDState(theta.clone(), theta.new_zeros(theta.shape))
 
     def round(self, s: CDMSGDState, learner: Learner, links: Links) -> CDMSGDState:
-        alpha = at(self.lr, links.round, links.rounds)
+        alpha = links.now(self.lr)
         heard = links.exchange(s.theta)
         gradient = learner.gradient(s.theta)
         momentum = self.momentum * s.momentum + gradient

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..algorithm import Algorithm, Needs, ThetaState
 from ..learner import Learner
 from ..links import Links
-from ..schedules import Rate, at
+from ..schedules import Rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class CDSGD(Algorithm):
         return ThetaState(theta.clone())
 
     def round(self, s: ThetaState, learner: Learner, links: Links) -> ThetaState:
-        alpha = at(self.lr, links.round, links.rounds)
+        alpha = links.now(self.lr)
         heard = links.exchange(s.theta)
         step = learner.step(s.theta, alpha)
         (mixed,) = heard.mix()

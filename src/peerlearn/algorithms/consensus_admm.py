@@ -10,7 +10,7 @@ from torch import Tensor
 from ..algorithm import Algorithm, Needs
 from ..learner import Learner
 from ..links import Links
-from ..schedules import Rate, at
+from ..schedules import Rate
 
 
 class ADMMState(NamedTuple):
@@ -51,7 +51,7 @@ class ConsensusADMM(Algorithm):
         return ADMMState(theta.clone(), theta.new_zeros(theta.shape))
 
     def round(self, s: ADMMState, learner: Learner, links: Links) -> ADMMState:
-        rho = at(self.rho, links.round, links.rounds)
+        rho = links.now(self.rho)
         heard = links.exchange(s.theta)
         (difference,) = heard.difference()
         dual = s.dual + rho * difference

@@ -13,7 +13,7 @@ from ..algorithm import Algorithm
 from ..learner import Learner
 from ..links import Links
 from ..optimizer import LocalOptimizer, Moments
-from ..schedules import Rate, at
+from ..schedules import Rate
 
 
 class DiNNOState(NamedTuple):
@@ -76,7 +76,7 @@ class DiNNO(Algorithm):
         return DiNNOState(theta.clone(), theta.new_zeros(theta.shape), {})
 
     def round(self, s: DiNNOState, learner: Learner, links: Links) -> DiNNOState:
-        rho, lr = at(self.rho, links.round, links.rounds), at(self.lr, links.round, links.rounds)
+        rho, lr = links.now(self.rho), links.now(self.lr)
         primal = LocalOptimizer(self.optimizer, self.options)
         heard = links.exchange(s.theta)
         (difference,) = heard.difference()

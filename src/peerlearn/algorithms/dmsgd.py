@@ -11,7 +11,7 @@ from torch import Tensor
 from ..algorithm import BELOW_ONE, UP_TO_ONE, Algorithm, Limit, Needs
 from ..learner import Learner
 from ..links import Links
-from ..schedules import Rate, at
+from ..schedules import Rate
 
 
 class DMSGDState(NamedTuple):
@@ -65,7 +65,7 @@ class DMSGD(Algorithm):
         return DMSGDState(theta.clone(), theta.clone(), theta.clone())
 
     def round(self, s: DMSGDState, learner: Learner, links: Links) -> DMSGDState:
-        alpha = at(self.lr, links.round, links.rounds)
+        alpha = links.now(self.lr)
         heard = links.exchange(s.theta)
         gradient = learner.gradient(s.theta)
         (mixed,) = heard.mix()

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..algorithm import Algorithm, Needs, ThetaState
 from ..learner import Learner
 from ..links import Links
-from ..schedules import Rate, at, decaying
+from ..schedules import Rate, decaying
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class DSGD(Algorithm):
         return ThetaState(theta.clone())
 
     def round(self, s: ThetaState, learner: Learner, links: Links) -> ThetaState:
-        alpha = at(self.lr, links.round, links.rounds)
+        alpha = links.now(self.lr)
         heard = links.exchange(s.theta)
         if self.gradient_at == "own":
             step = learner.step(s.theta, alpha)

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..algorithm import Algorithm, Needs
 from ..learner import Learner
 from ..links import Links
-from ..schedules import Rate, at
+from ..schedules import Rate
 
 
 class DSGTState(NamedTuple):
@@ -53,7 +53,7 @@ class DSGT(Algorithm):
         return DSGTState(theta.clone(), gradient.clone(), gradient)
 
     def round(self, s: DSGTState, learner: Learner, links: Links) -> DSGTState:
-        alpha = at(self.lr, links.round, links.rounds)
+        alpha = links.now(self.lr)
         heard = links.exchange(learner.descend(s.theta, s.tracker, alpha), s.tracker)
         theta, tracker = heard.mix()
         gradient = learner.gradient(theta)

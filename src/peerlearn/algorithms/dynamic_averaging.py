@@ -18,7 +18,7 @@ from ..links import Links
 from ..optimizer import Moments
 from ..schedules import Rate
 from .augmentation import STRATEGIES, Balancing, augmented
-from .averages import average_buffers, common, place
+from .averages import average_buffers, first_mean, overwrite
 from .local import LocalTraining
 
 POSITIVE = Limit(
@@ -96,7 +96,7 @@ class DynamicAveraging(LocalTraining):
 
     def start(self, theta: Tensor, learner: Learner, links: Links) -> DynamicState:
         none = torch.zeros(1, dtype=torch.int64, device=theta.device)
-        return DynamicState(theta.clone(), {}, common(theta, links), none)
+        return DynamicState(theta.clone(), {}, first_mean(theta, links), none)
 
     def round(self, s: DynamicState, learner: Learner, links: Links) -> DynamicState:
         s = s._replace(moments=self.learn(s.theta, s.moments, learner, links))
@@ -113,15 +113,15 @@ class DynamicAveraging(LocalTraining):
         if int(violations) >= links.total:
             members.choose(members.outside)
             members.ask()
-        self._balance(members, s, away, links)
+        self._balance(members, away, links)
         mean = links.coordinator.send(members.mean, members.numbers)
-        place(mean, s.theta, links.hosted(members.numbers))
+        overwrite(s.theta, links.hosted(members.numbers), mean)
         average_buffers(learner, members.numbers, links)
         if members.outside:
             return s._replace(violations=violations)
         return s._replace(reference=mean, violations=torch.zeros_like(violations))
 
-    def _balance(self, members: Members, s: DynamicState, away: Tensor, links: Links) -> None:
+    def _balance(self, members: Members, away: Tensor, links: Links) -> None:
         """Add agents until the mean of all members is in the safe zone.
 
         As many as it takes in any case are chosen one after the other, and asked together.

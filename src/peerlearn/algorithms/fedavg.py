@@ -14,7 +14,7 @@ from ..learner import Learner
 from ..links import Links
 from ..optimizer import LocalOptimizer, Moments
 from ..schedules import Rate
-from .averages import average, average_buffers, common, everyone, mean
+from .averages import average, average_buffers, everyone, first_mean, mean
 from .local import LocalTraining
 
 PART = Limit(lambda part: 0 < part <= 1, "more than 0 and at most 1")
@@ -98,16 +98,19 @@ class FedAvg(LocalTraining):
         sizes = links.coordinator.ask_number(learner.sizes, everyone(links))
         self._steps(learner)  # complains at once where there are no epochs
         idle = self.unselected == "idle"
-        theta = common(theta, links).expand_as(theta).clone() if idle else theta.clone()
+        theta = first_mean(theta, links).expand_as(theta).clone() if idle else theta.clone()
         if idle and learner.buffers is not None:
-            learner.buffers = common(learner.buffers, links).expand_as(learner.buffers)
+            learner.buffers = first_mean(learner.buffers, links).expand_as(learner.buffers)
         moments = LocalOptimizer(self.optimizer, self.options).fresh(theta)
         return FedAvgState(theta, moments, sizes)
 
     def round(self, s: FedAvgState, learner: Learner, links: Links) -> FedAvgState:
         selected = self._select(links)
-        together = self._from_global if self.unselected == "idle" else self._all_train
-        moments = together(s, selected, s.sizes[selected], learner, links)
+        weights = s.sizes[selected]
+        if self.unselected == "idle":
+            moments = self._from_global(s, selected, weights, learner, links)
+        else:
+            moments = self._all_train(s, selected, weights, learner, links)
         return s._replace(moments=moments)
 
     def _select(self, links: Links) -> list[int]:

@@ -13,7 +13,7 @@ from ..algorithm import Algorithm
 from ..learner import Learner
 from ..links import Links
 from ..optimizer import LocalOptimizer, Moments
-from ..schedules import Rate, at
+from ..schedules import Rate
 
 
 class LocalState(NamedTuple):
@@ -50,7 +50,7 @@ class LocalTraining(Algorithm):
         rows: Tensor | None = None,
     ) -> Moments:
         """One local step in place, of all rows or of those at the positions ``rows``."""
-        lr = at(self.lr, links.round, links.rounds)
+        lr = links.now(self.lr)
         optimizer = LocalOptimizer(self.optimizer, self.options)
         if rows is None or len(rows) == len(theta):
             gradient = learner.gradient(theta)

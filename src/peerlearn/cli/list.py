@@ -89,7 +89,7 @@ def _entries(kind: Kind) -> Iterable[tuple[str, str]]:
         Kind.graphs: graphs.TOPOLOGIES,
         Kind.weights: graphs.WEIGHTS,
         Kind.schedules: graphs.SCHEDULES,
-        Kind.rates: schedules.SCHEDULES,
+        Kind.rates: schedules.RATES,
         Kind.tasks: tasks.TASKS,
         Kind.data: {name: source.load for name, source in data.SOURCES.items()},
         Kind.partitions: data.PARTITIONS,

@@ -1,16 +1,18 @@
-"""Datasets: tensors, or any torch dataset; how many samples they have, and when they are loaded."""
+"""Datasets: tensors, or any torch dataset; their samples and bytes, and when they are loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import ConcatDataset, Dataset, TensorDataset
 
 from ..errors import ConfigurationError, in_short
+from ..randomness import preserved
 
 
 @dataclass
@@ -107,3 +109,54 @@ def as_tensors(data: Data) -> tuple[Tensor, Tensor] | None:
     if isinstance(data, TensorDataset) and len(data.tensors) == 2:
         return data.tensors[0], data.tensors[1]
     return data if isinstance(data, tuple) else None
+
+
+def concatenated(data: Sequence[Data | Deferred]) -> Data:
+    """The data of all agents as one dataset.
+
+    Raises:
+        ConfigurationError: their samples have not one shape.
+    """
+    whole = [loaded(d, agent) for agent, d in enumerate(data)]
+    tensors = [as_tensors(d) for d in whole]
+    known = [pair for pair in tensors if pair is not None]
+    if len(known) < len(whole):
+        return ConcatDataset([_dataset(d) for d in whole])
+    shapes = [[tuple(t.shape[1:]) for t in pair] for pair in known]
+    odd = next((agent for agent, shape in enumerate(shapes) if shape != shapes[0]), None)
+    if odd is not None:
+        raise ConfigurationError([
+            f"the data cannot be pooled: input and target of agent {odd} have the shapes "
+            f"{shapes[odd]}, those of agent 0 {shapes[0]}; give all agents samples of one shape"
+        ])  # fmt: skip
+    inputs, targets = (torch.cat(parts) for parts in zip(*known, strict=True))
+    return inputs, targets
+
+
+def _dataset(data: Data) -> Dataset:
+    return TensorDataset(*data) if isinstance(data, tuple) else data
+
+
+def stored_bytes(data: Data) -> int:
+    """The raw size: of the tensors, or of the first item times the number of items."""
+    tensors = as_tensors(data)
+    if tensors is not None:
+        return sum(t.numel() * t.element_size() for t in tensors)
+    with preserved(torch.device("cpu")):  # an item may draw random numbers
+        return length(data) * _item_bytes(data[0])
+
+
+def _item_bytes(item: Any) -> int:
+    """The size of the tensors and numbers in an item, however they are nested."""
+    if isinstance(item, Mapping):
+        return sum(map(_item_bytes, item.values()))
+    if isinstance(item, list | tuple):
+        return sum(map(_item_bytes, item))
+    try:
+        tensor = torch.as_tensor(item)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"a sample holds a {type(item).__name__}, whose size in bytes is not known; give the "
+            "task the size of a raw sample, sample_bytes"
+        ) from error
+    return tensor.numel() * tensor.element_size()

@@ -15,8 +15,7 @@ from torch import Tensor
 from ..mapping.scans import Points
 from ..randomness import SAMPLE, seed_from
 from ..values import require_count, require_positive
-from .drift import at
-from .streams import Batch, Numbers, Stream
+from .streams import NEVER, Batch, Numbers, Stream
 
 BYTES_OF_POINT = 9  # two single precision coordinates, and whether there is a wall
 
@@ -49,7 +48,7 @@ class Drive(Stream):
         closed: bool,
         source: Sequence[NDArray[Any]] = (),
     ) -> None:
-        super().__init__(len(poses), at(), BYTES_OF_POINT)
+        super().__init__(len(poses), NEVER, BYTES_OF_POINT)
         if window is not None:
             require_count("window", window)
         require_positive("scans_per_round", scans_per_round)

@@ -49,11 +49,11 @@ class ProcessTeam(Group):
         self._hosts = self._know_each_other(store)
         self._watch = Watch(dist.PrefixStore("watch", store), rank, size, self.name, keeper())
         self._board = Board(store, self._watch, rank, timeout_s)
-        self._stands = 0
-        self._total = size
-        self._met: tuple[int, float] | None = None
+        self._stands = 0  # how often the others have stood by
+        self._total = size  # agents of the team, once that is known
+        self._met: tuple[int, float] | None = None  # the latest meeting: rounds done, and when
         self._taken: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)  # (round, `graphs`)
-        self._looked = 0.0
+        self._looked = 0.0  # when the first process, working alone, last looked for the others
         self._shared: BaseException | None = None  # an error that all processes raise
         atexit.register(self._watch.leave)
 

@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ..links import Coordinator, Heard, Links, Neighborhood, message_bytes, together
+from ..links import Coordinator, Heard, Links, Neighborhood, as_index, message_bytes
 from ..measure import Clock
 from .base import KEPT, Engine, Operators, SparseRows
 
@@ -34,7 +34,7 @@ class ProcessesEngine(Engine):
     """
 
     team: ProcessTeam = field(kw_only=True)
-    _posts: list[Post] = field(init=False, default_factory=list)
+    _mailboxes: list[Mailbox] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,11 +44,11 @@ class ProcessesEngine(Engine):
         """The links of one round. The routes over the latest graphs are kept."""
         return ProcessLinks(round, self._routes(graph), self)
 
-    def post(self, number: int) -> Post:
+    def mailbox(self, number: int) -> Mailbox:
         """The buffers of the ``number``-th exchange of a round."""
-        while len(self._posts) <= number:
-            self._posts.append(Post(self))
-        return self._posts[number]
+        while len(self._mailboxes) <= number:
+            self._mailboxes.append(Mailbox(self))
+        return self._mailboxes[number]
 
 
 class Routes(Operators):
@@ -82,7 +82,7 @@ class Routes(Operators):
         return [i for i in senders if any(j in receivers for j in self._graph[i])]
 
 
-class Layout(NamedTuple):
+class TableLayout(NamedTuple):
     """Where the rows of one exchange stand."""
 
     routes: Routes
@@ -97,13 +97,13 @@ class Layout(NamedTuple):
         return [rank for rank, _ in (*self.parts, *self.sends)]
 
 
-class Post:
+class Mailbox:
     """The buffers of one exchange, allocated once and used again in every round."""
 
     def __init__(self, engine: ProcessesEngine) -> None:
         self._engine = engine
         self._memory = torch.empty(0)
-        self._layout: Layout | None = None
+        self._layout: TableLayout | None = None
         self._works: list[dist.Work] = []
 
     def send(self, rows: Sequence[Tensor], routes: Routes) -> Tensor:
@@ -121,7 +121,7 @@ class Post:
         torch.cat(list(rows), dim=1, out=layout.own)
         if layout.sends:
             with self._engine.team.reaching(layout.peers):
-                self._works = _post(layout, self._engine.team.tag)
+                self._works = _begun(layout, self._engine.team.tag)
         return layout.table
 
     def wait(self) -> None:
@@ -130,7 +130,7 @@ class Post:
         if works and self._layout is not None:
             self._engine.team.wait(works, self._layout.peers)
 
-    def _laid_out(self, rows: Sequence[Tensor], routes: Routes) -> Layout:
+    def _laid_out(self, rows: Sequence[Tensor], routes: Routes) -> TableLayout:
         """That of the last round, where it will do."""
         width, count, known = sum(r.shape[1] for r in rows), len(rows[0]), self._layout
         same = known is not None and known.routes is routes and known.own.shape[1] == width
@@ -141,8 +141,8 @@ class Post:
         for rank, agents in routes.receives:
             parts.append((rank, table[place : place + len(agents)]))
             place += len(agents)
-        sends = [(rank, together(positions)) for rank, positions in routes.sends]
-        self._layout = Layout(routes, table, table[:count], parts, sends)
+        sends = [(rank, as_index(positions)) for rank, positions in routes.sends]
+        self._layout = TableLayout(routes, table, table[:count], parts, sends)
         return self._layout
 
     def _room(self, size: int, like: Tensor) -> Tensor:
@@ -151,8 +151,8 @@ class Post:
         return self._memory[:size]
 
 
-def _post(layout: Layout, tag: int) -> list[dist.Work]:
-    """All messages of an exchange at once. NCCL knows no tags."""
+def _begun(layout: TableLayout, tag: int) -> list[dist.Work]:
+    """All messages of an exchange, begun at once. NCCL knows no tags."""
     sends = [(rank, layout.own[positions]) for rank, positions in layout.sends]
     if not layout.table.is_cuda:  # Gloo: without the checks of a batch, a third of a round's calls
         group = dist.group.WORLD
@@ -178,11 +178,11 @@ class ProcessLinks(Links):
     def exchange(self, *rows: Tensor) -> ProcessHeard:
         degrees, engine = self._routes.degrees, self._engine
         engine.traffic.count(degrees, degrees, message_bytes(rows))
-        post = engine.post(self._exchanges)
+        mailbox = engine.mailbox(self._exchanges)
         self._exchanges += 1
         with engine.clock("exchange"):
-            table = post.send(rows, self._routes)
-        sent = Sent(table, [r.shape[1] for r in rows], post)
+            table = mailbox.send(rows, self._routes)
+        sent = Sent(table, [r.shape[1] for r in rows], mailbox)
         return ProcessHeard(sent, self._routes, engine.clock)
 
     @cached_property
@@ -195,7 +195,7 @@ class Sent(NamedTuple):
 
     table: Tensor  # (A + received, sum of P)
     widths: list[int]  # P of each vector
-    post: Post
+    mailbox: Mailbox
 
 
 class ProcessHeard(Heard):
@@ -213,12 +213,12 @@ class ProcessHeard(Heard):
 
     def _product(self, operator: Tensor | SparseRows) -> tuple[Tensor, ...]:
         with self._clock("exchange"):
-            self._sent.post.wait()
+            self._sent.mailbox.wait()
             return self._vectors(operator @ self._sent.table)
 
     def rows(self) -> Neighborhood:
         with self._clock("exchange"):
-            self._sent.post.wait()
+            self._sent.mailbox.wait()
             agents = self._routes.neighbors
             mask = agents >= 0
             places = self._routes.places[agents.clamp_min(0)].clamp_min(0)
@@ -252,7 +252,7 @@ class ProcessCoordinator(Coordinator):
                 here = [i - block.start for i in numbers if i in block]
                 part = received[place : place + len(here)]
                 if here and rank == team.rank:
-                    part.copy_(rows[together(here)])
+                    part.copy_(rows[as_index(here)])
                 if here:
                     works.append(team.broadcast(part, rank))
                 place += len(here)

@@ -10,7 +10,7 @@ import networkx as nx
 import torch
 from torch import Tensor
 
-from ..links import Coordinator, Heard, Links, Neighborhood, message_bytes, together
+from ..links import Coordinator, Heard, Links, Neighborhood, as_index, message_bytes
 from ..measure import Clock
 from .base import KEPT, Engine, Operators
 
@@ -80,7 +80,7 @@ class StackedCoordinator(Coordinator):
 
     def _gather(self, rows: Tensor, numbers: Sequence[int]) -> Tensor:
         with self._clock("exchange"):
-            where = together(numbers)
+            where = as_index(numbers)
             if isinstance(where, slice):
                 return rows[where]
             return rows.index_select(0, torch.tensor(where, device=rows.device))

@@ -17,7 +17,7 @@ from ..measure import RESERVED
 from ..randomness import EVALUATION, preserved, seed_from, seed_generators
 from .explained import explained, whose
 from .modules import Buffers, Layout
-from .samples import Samples, Streamed, pick
+from .samples import Samples, pick
 
 if TYPE_CHECKING:
     from ..tasks.supervised import Task
@@ -43,7 +43,7 @@ class Judge:
         task: Task,
         module: nn.Module,
         layout: Layout,
-        samples: Samples | Streamed,
+        samples: Samples,
         buffers: Buffers | None,
         agents: Sequence[int],
         seed: int,
@@ -52,8 +52,9 @@ class Judge:
         self._agents, self._seed = agents, seed
         self._module = copy.deepcopy(module).eval()
         self._buffers = buffers.sharing(self._module) if buffers is not None else None
-        self._tests = self._held_out()
+        self._look_up_tests()
         self._alters = False  # whether the module writes into what it is given
+        self._judged: set[str] = set()  # the names of what the task's own judgement gives
 
     def module(self, theta: Tensor, row: int) -> nn.Module:
         """A module of its own with the parameters ``theta`` (P,) and the buffers of ``row``."""
@@ -68,8 +69,8 @@ class Judge:
     @torch.no_grad()
     def evaluate(self, theta: Tensor) -> dict[str, Tensor]:
         """name -> (A,) for networks theta (A, P); the concept of a stream is that of its round."""
-        if isinstance(self._samples, Streamed) and self._concept != self._samples.concept:
-            self._tests = self._held_out()
+        if self._concept != self._samples.concept:
+            self._look_up_tests()
         judged = [self._one(row, theta[row]) for row in range(len(theta))]
         return {
             name: torch.tensor([j[name] for j in judged], dtype=torch.float64) for name in judged[0]
@@ -131,9 +132,9 @@ class Judge:
 
     def _training_batches(self, row: int) -> Iterator[tuple[int, Any]]:
         """Samples of the agent's own, spread evenly over its data; a stream keeps none."""
-        if isinstance(self._samples, Streamed):
+        data = self._samples.own(row)
+        if data is None:
             return iter(())
-        data = self._samples.data[row]
         count = min(length(data), self._task.training_sample or length(data))
         spread = np.linspace(0, length(data) - 1, count).astype(int).tolist()
         return self._batches(data, spread)
@@ -150,19 +151,18 @@ class Judge:
             seen += count
         return {name: total / seen for name, total in sums.items()}
 
-    def _held_out(self) -> list[Any]:
-        """Each row's test batches, shared where the test set is."""
-        tests = self._task.tests()
-        if isinstance(self._samples, Streamed):
-            self._concept = self._samples.concept
-            own = self._samples.test()
-            tests = tests if own is None else [own]
+    def _look_up_tests(self) -> None:
+        """Each row's test batches in the present concept, shared where the test set is."""
+        self._concept = self._samples.concept
+        of_concept = self._samples.test()
+        tests = self._task.tests() if of_concept is None else [of_concept]
         with preserved(self._samples.device):
             self._seed_for()
             shared = {
                 id(t): list(self._batches(t, range(length(t)))) for t in tests if t is not None
             }
-        return [shared.get(id(tests[a if len(tests) > 1 else 0]), []) for a in self._agents]
+        own = [tests[a if len(tests) > 1 else 0] for a in self._agents]
+        self._tests: list[Any] = [shared.get(id(test), []) for test in own]
 
     def _batches(self, data: Data, index: Sequence[int]) -> Iterator[tuple[int, Any]]:
         """How many samples, and their (inputs, targets)."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, first_line
 
 
 def whose(what: str, agent: int, agents: int) -> str:
@@ -23,5 +23,6 @@ def explained(what: str) -> Iterator[None]:
     except (torch.OutOfMemoryError, ConfigurationError, OSError):
         raise
     except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ValueError(f"{what} failed: {reason}; check model, loss and data") from error
+        raise ValueError(
+            f"{what} failed: {first_line(error)}; check model, loss and data"
+        ) from error

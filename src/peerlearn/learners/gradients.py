@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
+from ..errors import first_line
 from .modules import Layout
 
 Loss = Callable[[Any, Any], Tensor]
-Batches = Sequence[tuple[Any, Any]]
 
 
 class Objective(NamedTuple):
@@ -141,7 +141,7 @@ def choose(
     try:
         vmapped(*example)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else repr(error)
+        reason = first_line(error)[:120]
         if preference == "vmap":
             raise ValueError(
                 f"gradients='vmap' was asked for, but vmap refuses this model: {reason}; "

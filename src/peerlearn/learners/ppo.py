@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -141,7 +141,7 @@ class PPOLearner(Learner):
 
     def _learned_from(self, found: Episodes, rows: Tensor) -> Batch:
         """The experience of the agents hosted here; of one network for all, everybody's."""
-        own, task = list(self._own), self._task
+        own, steps = list(self._own), self._environment.steps
 
         def of_own(values: np.ndarray) -> Tensor:  # (T, A, E, ...) -> (T, own, E, ...)
             part = torch.from_numpy(values[:, own])
@@ -153,26 +153,28 @@ class PPOLearner(Learner):
         flat = seen.transpose(0, 1).flatten(1, 2)  # (own, (T + 1) E, O)
         numbers = self._policy.team_actor(views)(flat)
         values = self._policy.team_critic(views)(flat)
-        steps = self._environment.steps
-        numbers, values = (
-            x.unflatten(1, (steps + 1, task.episodes)).transpose(0, 1) for x in (numbers, values)
-        )
+        shape = (steps + 1, self._task.episodes)
+        numbers, values = (x.unflatten(1, shape).transpose(0, 1) for x in (numbers, values))
         log_probs = self._policy.log_prob(numbers[:-1], actions)
-        if task.gae is None:
-            returns = rewards_to_go(rewards, task.discount)
-            advantages = returns - values[:-1]
-        else:
-            goes_on = torch.cat([acted[1:], torch.zeros_like(acted[:1])])
-            advantages = generalized_advantages(
-                rewards, values, valued, goes_on, task.discount, task.gae
-            )
-            returns = advantages + values[:-1]
+        advantages, returns = self._advantages(rewards, values, acted, valued)
         parts = (seen[:-1], actions, log_probs, advantages, returns, acted)
         batch = Batch(*(self._in_rows(p) for p in parts))
         mean = batch.weights.mean(dim=1, keepdim=True).clamp_min(1e-30)
         return batch._replace(
             advantages=standardized(batch.advantages, batch.weights), weights=batch.weights / mean
         )
+
+    def _advantages(
+        self, rewards: Tensor, values: Tensor, acted: Tensor, valued: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """A_t and R_t, (T, own, E) each; see the class."""
+        discount, decay = self._task.discount, self._task.gae
+        if decay is None:
+            returns = rewards_to_go(rewards, discount)
+            return returns - values[:-1], returns
+        goes_on = torch.cat([acted[1:], torch.zeros_like(acted[:1])])
+        advantages = generalized_advantages(rewards, values, valued, goes_on, discount, decay)
+        return advantages, advantages + values[:-1]
 
     def _in_rows(self, values: Tensor) -> Tensor:
         """(T, own, E, ...) -> (rows, N, ...)."""
@@ -269,10 +271,10 @@ class PPOLearner(Learner):
             "collected": torch.tensor(self._collected), "steps": torch.tensor(self._steps),
         }  # fmt: skip
 
-    def load(self, state: Mapping[str, Tensor]) -> None:
+    def load(self, state: dict[str, Tensor]) -> None:
         parts = (state[f"batch.{name}"] for name in Batch._fields)
         self._batch = self._moved(Batch(*(p.clone() for p in parts)))
-        self._minibatches.load(dict(state))
+        self._minibatches.load(state)
         self._evaluations = state["evaluations"].clone()
         self._recent = state["recent"].clone()
         self.losses = state["losses"].to(self._device, copy=True)

@@ -31,7 +31,7 @@ def probe(
 
     Args:
         module, loss, layout: of which it is the gradient.
-        first: whose minibatch -> the network (P,), and what gives the minibatch.
+        first: ``the first minibatch of agent 3`` -> its network (P,), and what gives the minibatch.
         device: where all are.
 
     Raises:
@@ -41,8 +41,8 @@ def probe(
     buffers = {n: b.clone() for n, b in module.named_buffers()}
     loop = LoopGradient(module, _checked(loss), layout)
     draws = False
-    for whose, (row, batch) in first.items():
-        with preserved(device), explained(whose):
+    for what, (row, batch) in first.items():
+        with preserved(device), explained(what):
             inputs, targets = batch()
             before = _generator_state(device)
             loop.one(row, inputs, targets, torch.empty_like(row))

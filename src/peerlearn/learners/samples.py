@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -47,18 +48,57 @@ def transformed(inputs: Any, targets: Any, transform: Callable | None) -> tuple[
     return made[0], made[1]
 
 
-class Samples:
-    """The training data of the agents hosted here.
+class Samples(ABC):
+    """What the agents hosted here learn from; they are told by their positions among these."""
 
-    Where every agent's data are tensors of one kind, they are kept as one tensor, and a batch of
-    all agents is one look-up.
+    device: torch.device
+    dtype: torch.dtype
+    uniform: bool  # whether all agents' batches are tensors of one kind
+    concept: int = 0  # what the data show in this round, where they change
+
+    def begin_round(self, round: int) -> None:
+        """Told before each round."""
+
+    @abstractmethod
+    def unlike(self) -> list[int]:
+        """The first of the agents, and the first of each kind whose samples have another shape."""
+
+    @abstractmethod
+    def batches(self, agents: np.ndarray, index: Tensor) -> tuple[Tensor, Tensor]:
+        """(k, B, ...) inputs and targets of ``agents`` (k,) at ``index`` (k, B), if uniform."""
+
+    @abstractmethod
+    def batch(self, agent: int, index: Tensor, transform: Callable | None) -> tuple[Any, Any]:
+        """One agent's batch, transformed."""
+
+    def own(self, agent: int) -> Data | None:
+        """All of an agent's samples, where they are kept."""
+        return None
+
+    def test(self) -> Data | None:
+        """What networks are evaluated on in this round, rather than on the task's test set."""
+        return None
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint holds of them."""
+        return {}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Take back what `state` gave."""
+
+
+class Datasets(Samples):
+    """A dataset of each agent.
+
+    Where all are tensors of one kind, they are kept as one tensor, and a batch of all agents is
+    one look-up.
     """
 
     def __init__(self, data: Sequence[Data], device: torch.device, dtype: torch.dtype) -> None:
         self.data, self.device, self.dtype = list(data), device, dtype
-        self.sizes = [length(d) for d in data]
-        self.offsets = torch.tensor([0, *np.cumsum(self.sizes)[:-1]])
+        self.offsets = torch.tensor([0, *np.cumsum([length(d) for d in data])[:-1]])
         self.stacked = self._stack()
+        self.uniform = self.stacked is not None
 
     def _stack(self) -> tuple[Tensor, Tensor] | None:
         tensors = [as_tensors(d) for d in self.data]
@@ -71,13 +111,7 @@ class Samples:
         inputs, targets = (torch.cat(parts) for parts in zip(*tensors, strict=True))
         return move((inputs, targets), self.device, self.dtype)
 
-    @property
-    def uniform(self) -> bool:
-        """Whether all agents' batches are tensors of one kind."""
-        return self.stacked is not None
-
     def unlike(self) -> list[int]:
-        """The first of the agents, and the first of each kind whose tensors have another shape."""
         if self.uniform:
             return [0]
         pairs = [as_tensors(d) for d in self.data]
@@ -85,19 +119,20 @@ class Samples:
         return [row for row, shape in enumerate(shapes) if shape not in shapes[:row]]
 
     def batches(self, agents: np.ndarray, index: Tensor) -> tuple[Tensor, Tensor]:
-        """(k, B, ...) inputs and targets of ``agents`` (k,) at ``index`` (k, B)."""
         assert self.stacked is not None
         inputs, targets = self.stacked
         places = (index + self.offsets[torch.from_numpy(agents)][:, None]).to(self.device)
         return _rows(inputs, places), _rows(targets, places)
 
     def batch(self, agent: int, index: Tensor, transform: Callable | None) -> tuple[Any, Any]:
-        """One agent's batch, item by item where its data are no tensors."""
         inputs, targets = pick(self.data[agent], index.tolist(), self.device, self.dtype)
         return transformed(inputs, targets, transform)
 
+    def own(self, agent: int) -> Data:
+        return self.data[agent]
 
-class Streamed:
+
+class Streamed(Samples):
     """What the agents hosted here see of a stream.
 
     Args:
@@ -120,29 +155,33 @@ class Streamed:
         self.numbers = np.array(agents, np.int64)
         self.round = -1
 
+    def begin_round(self, round: int) -> None:
+        self.round = round
+
     def unlike(self) -> list[int]:
-        """All agents' samples have one shape."""
         return [0]
 
     @property
-    def concept(self) -> int:
-        """What the stream shows in this round."""
+    def concept(self) -> int:  # type: ignore[override]
         return self.stream.concept(self.seed, self.round)
 
     def batches(self, agents: np.ndarray, index: Tensor) -> tuple[Tensor, Tensor]:
-        """(k, B, ...) of ``agents`` (k,), their samples ``index`` (k, B), which follow another."""
-        first, size = index[:, 0].numpy(), index.shape[1]
+        first, size = index[:, 0].numpy(), index.shape[1]  # the others follow
         batch = self.stream.take(self.seed, self.numbers[agents], first, size, self.round)
         return move(batch, self.device, self.dtype)
 
     def batch(self, agent: int, index: Tensor, transform: Callable | None) -> tuple[Any, Any]:
-        """One agent's batch."""
         inputs, targets = self.batches(np.array([agent]), index[None])
         return transformed(inputs[0], targets[0], transform)
 
     def test(self) -> Data | None:
-        """What networks are evaluated on in this round, if the stream has it."""
         return self.stream.test(self.seed, self.round)
+
+    def state(self) -> dict[str, Tensor]:
+        return {"round": torch.tensor(self.round)}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        self.round = int(state["round"])
 
 
 def _rows(values: Tensor, places: Tensor) -> Tensor:

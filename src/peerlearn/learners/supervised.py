@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,17 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..data.datasets import loaded
 from ..learner import Learner
 from ..randomness import MODEL, preserved, seed_from, seed_generators
 from .evaluation import Judge
 from .explained import explained, whose
 from .gradients import LoopGradient, VmapGradient, Way, choose
-from .minibatches import Consecutive, ConsecutiveInTurn, Draws, Group, InTurn, Minibatches, Together
+from .minibatches import Draws, Group, Together
 from .modules import Buffers, Layout, differing_buffers
 from .prequential import Suffered
 from .probe import probe, training_loss
-from .samples import Samples, Streamed
+from .samples import Samples
+from .supply import epoch_steps_of, minibatches_of, samples_of, weights_of
 
 if TYPE_CHECKING:
     from ..tasks.supervised import Task
@@ -48,20 +48,21 @@ class SupervisedLearner(Learner):
     ) -> None:
         self.agents = range(task.agents) if agents is None else list(agents)
         self._task, self._seed, self._device, self._dtype = task, seed, device, dtype
-        self._parts = task.parts
         self.turns = len(task.parts.sizes) if task.parts and task.parts.in_turn else 1
         models = task.models(seed)
+        own = [models[a if len(models) > 1 else 0] for a in self.agents]
         self._module = copy.deepcopy(models[0]).to(device, dtype)
         if not self._module.training:  # single layers may stay as they were set
             self._module.train()
         self.layout = Layout(self._module)
-        self._initial = self._first_networks(models).to(device, dtype)
+        self._initial = self._first_networks(own).to(device, dtype)
         rates = self.layout.rates(task.rates)
         self.rates = None if rates is None else rates.to(device, dtype)
-        self._samples: Samples | Streamed = self._supply()
-        self._minibatches = self._sampler()
+        self._samples = samples_of(task, self.agents, seed, device, dtype)
+        self._minibatches = minibatches_of(task, self.agents, seed)
         self._evaluations = torch.zeros(len(self.agents), dtype=torch.int64)
-        self._scale = self._weights()
+        weights = weights_of(task, self.agents)
+        self._weights = None if weights is None else weights.to(device, dtype)
         self._loss = training_loss(task)
         self._suffered: Suffered | None = None
         if task.stream is not None and task.stream.prequential:
@@ -71,7 +72,6 @@ class SupervisedLearner(Learner):
         self._loop = LoopGradient(self._module, self._loss, self.layout, self._observed)
         self.losses = torch.zeros(len(self.agents), device=device, dtype=dtype)
         self._random, moving = self._probe()
-        own = [models[a if len(models) > 1 else 0] for a in self.agents]
         own_buffers = moving or differing_buffers(models)
         self._buffers = Buffers(self._module, own, device) if own_buffers else None
         self._judge = Judge(
@@ -79,63 +79,20 @@ class SupervisedLearner(Learner):
         )
         with explained("the first test batch"):
             self._judge.try_out(self._initial)
+        self._alone = self._why_alone()
         self._way, self.note = self._choose()
 
     def _first_networks(self, models: Sequence[nn.Module]) -> Tensor:
-        """(A, P) one for all or each its own; or spread around the common one."""
-        rows = [self.layout.row(models[a if len(models) > 1 else 0]) for a in self.agents]
+        """(A, P) of the agents' models; or spread around them."""
+        rows = [self.layout.row(model) for model in models]
         spread, task = self._task.initial_spread, self._task
         if spread:
             own = [self.layout.row(task.own_model(self._seed, a)) for a in self.agents]
             rows = [row + spread * (other - row) for row, other in zip(rows, own, strict=True)]
         return torch.stack(rows)
 
-    # --- what the agents draw -------------------------------------------------------------
-
     def begin_round(self, theta: Tensor, round: int) -> None:
-        if isinstance(self._samples, Streamed):
-            self._samples.round = round
-
-    def _supply(self) -> Samples | Streamed:
-        task = self._task
-        if task.stream is not None:
-            return Streamed(task.stream, self.agents, self._seed, self._device, self._dtype)
-        own = [loaded(task.datasets[a], a) for a in self.agents]
-        return Samples(own, self._device, self._dtype)
-
-    def _sampler(self) -> Draws | Together:
-        task, parts = self._task, self._parts
-        if isinstance(self._samples, Streamed):
-            if parts is not None and parts.in_turn:
-                return ConsecutiveInTurn(parts.sizes)
-            return Consecutive(self.agents, [task.sizes()[a] for a in self.agents])
-        if parts is not None and parts.batch_sizes is not None:
-            agents = range(len(parts.sizes))
-            own = Minibatches(agents, parts.sizes, parts.batch_sizes, self._seed)
-            starts = np.cumsum([0, *parts.sizes[:-1]]).tolist()
-            return (InTurn if parts.in_turn else Together)(own, starts)
-        batch_sizes = [task.batch_size_of(a) for a in self.agents]
-        return Minibatches(self.agents, self._samples.sizes, batch_sizes, self._seed)
-
-    def _draw(self, rows: Sequence[int] | None, advance: bool = True) -> list[Group]:
-        """The next minibatch of each row: which samples."""
-        return self._minibatches.next(rows, advance)
-
-    def _weights(self) -> Tensor | None:
-        """(A, 1) what each agent's loss weighs in the team's mean; None where all weigh one.
-
-        Of agents whose minibatches come in turn, (m, 1).
-        """
-        weights, hosted = self._task.loss_weights(), self.agents
-        if self._parts is not None and self._parts.in_turn:
-            weights, hosted = self._parts.weights, range(self.turns)
-        if weights is None:
-            return None
-        return weights[list(hosted), None].to(self._device, self._dtype)
-
-    def _scale_of(self, chosen: np.ndarray) -> Tensor | None:
-        """(k, 1) what the losses of the next minibatches weigh."""
-        return None if self._scale is None else self._scale[self._minibatches.owners(chosen)]
+        self._samples.begin_round(round)
 
     # --- gradients ------------------------------------------------------------------------
 
@@ -144,21 +101,24 @@ class SupervisedLearner(Learner):
 
     def gradient(self, theta: Tensor, agents: Sequence[int] | None = None) -> Tensor:
         chosen = np.arange(len(self.agents)) if agents is None else np.asarray(agents, np.int64)
-        scale, groups = self._scale_of(chosen), self._draw(agents)
+        weights = self._weights
+        if weights is not None:  # asked before the draw, while it is their turn
+            weights = weights[self._minibatches.owners(chosen)]
+        groups = self._minibatches.next(agents)
         with self._naming(theta, chosen, groups):
             gradient, values = self._compute(theta, chosen, groups)
-        self._note(agents, values, groups)
-        return gradient if scale is None else gradient.mul_(scale)
+        self._keep(agents, values, groups)
+        return gradient if weights is None else gradient.mul_(weights)
 
     def add_gradient(self, out: Tensor, theta: Tensor, scale: float = 1.0) -> Tensor:
-        if self._alone or self._scale is not None or not self._minibatches.alike:
+        if self._alone or self._weights is not None or not self._minibatches.alike:
             return super().add_gradient(out, theta, scale)
         every = np.arange(len(self.agents))
-        groups = self._draw(None)
+        groups = self._minibatches.next(None)
         batch = self._samples.batches(every, groups[0].index)
         with self._naming(theta, every, groups):
             out, values = self._way.add(out, scale, theta, *batch)
-        self._note(None, values, groups)
+        self._keep(None, values, groups)
         return out
 
     @contextmanager
@@ -174,8 +134,8 @@ class SupervisedLearner(Learner):
                         self._one(theta[row], int(chosen[row]), picked, unused)
             raise
 
-    def _note(self, agents: Sequence[int] | None, values: Tensor, groups: list[Group]) -> None:
-        """Keep the losses, which come first among the values, and count."""
+    def _keep(self, agents: Sequence[int] | None, values: Tensor, groups: list[Group]) -> None:
+        """The losses, which come first among the values; and count the gradients."""
         if self._suffered is not None:
             chosen = range(len(self.agents)) if agents is None else agents
             self._suffered.add(torch.as_tensor(chosen, dtype=torch.int64), values, groups)
@@ -206,21 +166,11 @@ class SupervisedLearner(Learner):
                 gradient[rows], values[rows] = self._way(theta[rows], *batch)
         return gradient, values
 
-    @property
-    def _alone(self) -> bool:
-        """Whether each agent's gradient must be computed by itself."""
-        return (
-            self._random
-            or self._buffers is not None
-            or not self._samples.uniform
-            or self._task.transform is not None
-        )
-
     def _one(self, row: Tensor, agent: int, index: Tensor, out: Tensor) -> Tensor:
         """One agent's gradient, with its own buffers and its own random numbers."""
         count = int(self._evaluations[agent])
         with preserved(self._device):
-            self._seed_for(MODEL, self.agents[agent], count)
+            seed_generators(self._device, seed_from(self._seed, MODEL, self.agents[agent], count))
             batch = self._samples.batch(agent, index, self._task.transform)
             if self._buffers is not None:
                 self._buffers.point(agent)
@@ -232,23 +182,25 @@ class SupervisedLearner(Learner):
     def _whose(self, what: str, row: int) -> str:
         return whose(what, self.agents[row], self._task.agents)
 
-    def _seed_for(self, purpose: int, *key: int) -> None:
-        seed_generators(self._device, seed_from(self._seed, purpose, *key))
-
-    def _choose(self) -> tuple[Way, str]:
-        """Loop or vmap, by what the model allows and then by the clock; and why."""
+    def _why_alone(self) -> str | None:
+        """Why each agent's gradient must be computed by itself, if it must."""
         reasons = {
             "it draws random numbers, and each agent has its own": self._random,
             "each agent has buffers of its own": self._buffers is not None,
             "the data are no tensors of one shape": not self._samples.uniform,
             "batches are transformed agent by agent": self._task.transform is not None,
         }
-        why = next((reason for reason, holds in reasons.items() if holds), None)
-        if why is not None and self._task.gradients == "vmap":
-            raise ValueError(f"gradients='vmap' was asked for, but {why}; use 'auto' or 'loop'")
-        if why is not None:
-            return self._loop, f"loop: {why}"
-        rows, index = self._draw(None, advance=False)[0]
+        return next((reason for reason, holds in reasons.items() if holds), None)
+
+    def _choose(self) -> tuple[Way, str]:
+        """Loop or vmap, by what the model allows and then by the clock; and why."""
+        if self._alone and self._task.gradients == "vmap":
+            raise ValueError(
+                f"gradients='vmap' was asked for, but {self._alone}; use 'auto' or 'loop'"
+            )
+        if self._alone:
+            return self._loop, f"loop: {self._alone}"
+        rows, index = self._minibatches.next(None, advance=False)[0]
         example = (self._initial[torch.from_numpy(rows)], *self._samples.batches(rows, index))
         return choose(self._task.gradients, self._loop, self._vmapped(), example)
 
@@ -257,11 +209,11 @@ class SupervisedLearner(Learner):
 
     def _probe(self) -> tuple[bool, bool]:
         """Whether one gradient draws from a global generator, and whether it moves buffers."""
-        of_each_size = (int(group.rows[0]) for group in self._draw(None, advance=False))
+        of_each_size = (int(group.rows[0]) for group in self._minibatches.next(None, advance=False))
         rows = sorted({*self._samples.unlike(), *of_each_size})
 
         def batch(row: int, transform: Callable | None = None) -> tuple[Any, Any]:
-            index = self._draw([row], advance=False)[0].index[0]
+            index = self._minibatches.next([row], advance=False)[0].index[0]
             return self._samples.batch(row, index, transform)
 
         for row in rows:  # what a transform gives is only looked at: it may draw, the model may not
@@ -318,16 +270,7 @@ class SupervisedLearner(Learner):
 
     @property
     def epoch_steps(self) -> Tensor:
-        if self._task.stream is not None:
-            raise ValueError(
-                "a stream has no epochs; say how many local steps a round has, not how many epochs"
-            )
-        task, parts = self._task, self._parts
-        if parts is not None and parts.in_turn and parts.batch_sizes is not None:
-            pairs = zip(parts.sizes, parts.batch_sizes, strict=True)
-            return torch.tensor([sum(_steps(n, b) for n, b in pairs)])
-        sizes = task.sizes()
-        return torch.tensor([_steps(sizes[a], task.batch_size_of(a)) for a in self.agents])
+        return epoch_steps_of(self._task, self.agents)
 
     def suffered(self) -> dict[str, Tensor]:
         return {} if self._suffered is None else self._suffered.measures()
@@ -335,30 +278,21 @@ class SupervisedLearner(Learner):
     def gradient_evaluations(self) -> Tensor:
         return self._evaluations.clone()
 
-    def state(self) -> dict[str, Tensor]:
-        held = {"evaluations": self._evaluations.clone(), **self._minibatches.state()}
-        if self._buffers is not None:
-            held |= self._buffers.state()
-        if self._suffered is not None:
-            held |= self._suffered.state()
-        if isinstance(self._samples, Streamed):
-            held["round"] = torch.tensor(self._samples.round)
-        held["vmapped"] = torch.tensor(isinstance(self._way, VmapGradient))
-        return held
+    @property
+    def _moving(self) -> Sequence[Draws | Together | Buffers | Suffered | Samples]:
+        """What a checkpoint holds the state of."""
+        parts = (self._minibatches, self._buffers, self._suffered, self._samples)
+        return [part for part in parts if part is not None]
 
-    def load(self, state: Mapping[str, Tensor]) -> None:
+    def state(self) -> dict[str, Tensor]:
+        held = {"evaluations": self._evaluations.clone()}
+        for part in self._moving:
+            held |= part.state()
+        return held | {"vmapped": torch.tensor(isinstance(self._way, VmapGradient))}
+
+    def load(self, state: dict[str, Tensor]) -> None:
         self._evaluations = state["evaluations"].clone()
-        self._minibatches.load(dict(state))
-        if self._buffers is not None:
-            self._buffers.load(dict(state))
-        if self._suffered is not None:
-            self._suffered.load(dict(state))
-        if isinstance(self._samples, Streamed):
-            self._samples.round = int(state["round"])
+        for part in self._moving:
+            part.load(state)
         self._way = self._vmapped() if bool(state["vmapped"]) else self._loop
         self.note = f"{self._way.name}: as before the run was resumed"
-
-
-def _steps(samples: int, batch_size: int | None) -> int:
-    """How many minibatches make an epoch."""
-    return 1 if batch_size is None else -(-samples // batch_size)

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..learner import Learner
 from ..measure import Clock
 
 
 def _passed_on(name: str) -> Any:
-    """An attribute that is the inner learner's, read and written."""
+    """An attribute or a method that is the inner learner's, read and written."""
     return property(
         lambda self: getattr(self.inner, name), lambda self, value: setattr(self.inner, name, value)
     )
@@ -37,42 +37,18 @@ class Wrapped(Learner):
     buffers = _passed_on("buffers")
     sizes = _passed_on("sizes")
     epoch_steps = _passed_on("epoch_steps")
-
-    def initial(self) -> Tensor:
-        return self.inner.initial()
-
-    def begin_round(self, theta: Tensor, round: int) -> None:
-        self.inner.begin_round(theta, round)
-
-    def gradient(self, theta: Tensor, agents: Sequence[int] | None = None) -> Tensor:
-        return self.inner.gradient(theta, agents)
-
-    def add_gradient(self, out: Tensor, theta: Tensor, scale: float = 1.0) -> Tensor:
-        return self.inner.add_gradient(out, theta, scale)
-
-    def evaluate(self, theta: Tensor) -> dict[str, Tensor]:
-        return self.inner.evaluate(theta)
-
-    def snapshot(self, theta: Tensor) -> dict[str, Tensor]:
-        return self.inner.snapshot(theta)
-
-    def module(self, theta: Tensor, row: int) -> nn.Module:
-        return self.inner.module(theta, row)
-
-    def minimize(self, linear: Tensor, centre: Tensor, weight: Tensor) -> Tensor:
-        return self.inner.minimize(linear, centre, weight)
-
-    def suffered(self) -> dict[str, Tensor]:
-        return self.inner.suffered()
-
-    def gradient_evaluations(self) -> Tensor:
-        return self.inner.gradient_evaluations()
-
-    def state(self) -> dict[str, Tensor]:
-        return self.inner.state()
-
-    def load(self, state: dict[str, Tensor]) -> None:
-        self.inner.load(state)
+    initial = _passed_on("initial")
+    begin_round = _passed_on("begin_round")
+    gradient = _passed_on("gradient")
+    add_gradient = _passed_on("add_gradient")
+    minimize = _passed_on("minimize")
+    evaluate = _passed_on("evaluate")
+    snapshot = _passed_on("snapshot")
+    module = _passed_on("module")
+    suffered = _passed_on("suffered")
+    gradient_evaluations = _passed_on("gradient_evaluations")
+    state = _passed_on("state")
+    load = _passed_on("load")
 
 
 class Regularized(Wrapped):

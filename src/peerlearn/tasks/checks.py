@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ..data.datasets import Deferred, dataset_problems, length, unequal_problems
-from ..errors import nearest, short
+from ..errors import first_line, nearest, short
 from ..measure import RESERVED
 from ..values import is_number, is_whole
 
@@ -217,7 +217,7 @@ def _copy_problem(model: nn.Module) -> str:
     try:
         copy.deepcopy(model)
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__).partition(". ")[0]
+        reason = first_line(error).partition(". ")[0]
         return (
             f"the model cannot be copied ({reason}); keep nothing in it that was computed, and "
             "take weight_norm and spectral_norm from torch.nn.utils.parametrizations"

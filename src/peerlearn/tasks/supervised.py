@@ -12,12 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import ConcatDataset, Dataset, TensorDataset
 
 from ..data import Stream
-from ..data.datasets import Data, Deferred, as_tensors, length, loaded
+from ..data.datasets import Data, Deferred, concatenated, length, loaded, stored_bytes
 from ..data.streams import interleaved
-from ..errors import ConfigurationError
 from ..learners import SupervisedLearner
 from ..learners.minibatches import Parts
 from ..randomness import SPREAD, preserved, seed_from, seed_generators
@@ -195,7 +193,7 @@ class Task(BaseTask):
         return replace(self, loss=functions.pop("loss"), measures=functions)
 
     def pooled(self, in_turn: bool = False) -> Task:
-        """One agent with all data.
+        """One agent with all data, which begins with the first agent's network.
 
         Its minibatches are as large as the agents' together. With agents of different sizes that
         weigh alike, every batch counts each of them alike, which keeps the objective: the mean of
@@ -215,27 +213,26 @@ class Task(BaseTask):
             parts = Parts(sizes, None)
         return replace(
             self,
-            model=self.models_of_centre(),
-            data=[_pool(self.datasets)] if self.stream is None else interleaved(self.stream, sizes),
+            model=self.model[0] if isinstance(self.model, Sequence) else self.model,
+            data=(
+                [concatenated(self.datasets)]
+                if self.stream is None
+                else interleaved(self.stream, sizes)
+            ),
             test=self._pooled_test(),
             batch_size=total,
             initial_spread=0.0,
             parts=parts if in_turn or uneven else None,
         )
 
-    def models_of_centre(self) -> nn.Module | Callable[[], nn.Module]:
-        """The centre starts from the first agent's network."""
-        many = isinstance(self.model, Sequence)
-        return self.model[0] if many else self.model  # type: ignore[index, return-value]
-
     def _pooled_test(self) -> Data | None:
         tests = self.tests()
-        return _pool([t for t in tests if t is not None]) if len(tests) > 1 else tests[0]
+        return concatenated([t for t in tests if t is not None]) if len(tests) > 1 else tests[0]
 
     def data_bytes(self) -> list[int]:
         if self.sample_bytes is not None:
             return [length(d) * self.sample_bytes for d in self.datasets]
-        return [_bytes(loaded(d, agent)) for agent, d in enumerate(self.datasets)]
+        return [stored_bytes(loaded(d, agent)) for agent, d in enumerate(self.datasets)]
 
     def drifts(self, seed: int, rounds: int) -> list[int]:
         return [] if self.stream is None else self.stream.drifts(seed, rounds)
@@ -322,52 +319,6 @@ def made(model: Callable[[], Module], seed: int) -> Module:
         return model()
 
 
-def _pool(data: Sequence[Data | Deferred]) -> Data:
-    whole = [loaded(d, agent) for agent, d in enumerate(data)]
-    tensors = [as_tensors(d) for d in whole]
-    known = [pair for pair in tensors if pair is not None]
-    if len(known) < len(whole):
-        return ConcatDataset([_dataset(d) for d in whole])
-    shapes = [[tuple(t.shape[1:]) for t in pair] for pair in known]
-    odd = next((agent for agent, shape in enumerate(shapes) if shape != shapes[0]), None)
-    if odd is not None:
-        raise ConfigurationError([
-            f"the data cannot be pooled: input and target of agent {odd} have the shapes "
-            f"{shapes[odd]}, those of agent 0 {shapes[0]}; give all agents samples of one shape"
-        ])  # fmt: skip
-    inputs, targets = (torch.cat(parts) for parts in zip(*known, strict=True))
-    return inputs, targets
-
-
-def _dataset(data: Data) -> Dataset:
-    return TensorDataset(*data) if isinstance(data, tuple) else data
-
-
-def _bytes(data: Data) -> int:
-    """The raw size: of the tensors, or of the first item times the number of items."""
-    tensors = as_tensors(data)
-    if tensors is not None:
-        return sum(t.numel() * t.element_size() for t in tensors)
-    with preserved(torch.device("cpu")):  # an item may draw random numbers
-        return length(data) * _item_bytes(data[0])
-
-
 def _is_elsewhere(module: nn.Module, device: torch.device, dtype: torch.dtype) -> bool:
     tensors = (*module.parameters(), *module.buffers())
     return any(t.device != device or (t.is_floating_point() and t.dtype != dtype) for t in tensors)
-
-
-def _item_bytes(item: Any) -> int:
-    """The size of the tensors and numbers in an item, however they are nested."""
-    if isinstance(item, Mapping):
-        return sum(map(_item_bytes, item.values()))
-    if isinstance(item, list | tuple):
-        return sum(map(_item_bytes, item))
-    try:
-        tensor = torch.as_tensor(item)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"a sample holds a {type(item).__name__}, whose size in bytes is not known; give the "
-            "task the size of a raw sample, sample_bytes"
-        ) from error
-    return tensor.numel() * tensor.element_size()

@@ -5,11 +5,13 @@ seed, the agent, their numbers and the concept of the round, and on nothing else
 to remember is how many samples each agent has drawn.
 """
 
-from .base import Batch, Numbers, Stream
+from .base import NEVER, Batch, Numbers, Stream
 from .generated import generated
 from .interleaved import interleaved
 from .pools import dealt, finite
 
 STREAMS: dict[str, type[Stream]] = {s.__name__: s for s in (finite, dealt, generated)}
 
-__all__ = ["STREAMS", "Batch", "Numbers", "Stream", "dealt", "finite", "generated", "interleaved"]
+__all__ = [
+    "NEVER", "STREAMS", "Batch", "Numbers", "Stream", "dealt", "finite", "generated", "interleaved",
+]  # fmt: skip
