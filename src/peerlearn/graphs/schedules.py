@@ -3,7 +3,7 @@
 A schedule gives the graph of a round as a pure function of its seed and the round's number, so
 that resumed runs and other processes see the same graphs. A round's graph may fall apart; over
 ``window`` rounds the union of the graphs must be connected. Round -1, before the first, counts as
-round 0.
+round 0. Arguments that cannot be are a ValueError.
 """
 
 from __future__ import annotations

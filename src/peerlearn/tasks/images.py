@@ -41,6 +41,9 @@ def images(
         model: a module, a function that makes one, or a name, such as "mlp", of
             `peerlearn.tasks.models.MODELS`; by default the network that suits the source.
         options: further arguments of `peerlearn.Task`.
+
+    Raises:
+        ValueError: an unknown name or option, or what `peerlearn.data.load` and `partition` raise.
     """
     found = sources.load(source)
     settings = require_mapping("partition_options", partition_options)
