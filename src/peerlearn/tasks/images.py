@@ -43,7 +43,7 @@ def images(
         options: further arguments of `peerlearn.Task`.
 
     Raises:
-        ValueError: an unknown name or option, or what `peerlearn.data.load` and `partition` raise.
+        ValueError: an unknown name, or what `peerlearn.data.load` and `partition` raise.
     """
     found = sources.load(source)
     settings = require_mapping("partition_options", partition_options)
