@@ -308,6 +308,27 @@ def test_keys_are_those_that_a_file_may_hold():
 
 
 @pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("tasks digits", r"batch_size .*= 16"),
+        ("keys", r"engine +'stacked' or 'processes' += 'stacked'"),
+        ("tasks digits", r"model +'mlp' or 'dinno_cnn' or 'vgg_small' or 'mcmahan_cnn'"),
+        ("tasks mnist", r"batch_size .*= 64"),
+        ("tasks cifar100", r"batch_size .*= 128"),
+        ("tasks pursuit", r"hidden .*= \[64, 64, 64\]"),
+        ("algorithms DSGD", r"lr .*= \{schedule = 'decaying', start = 0.5, mu = 0.01\}"),
+        ("rates log", r"start +a number +must be given"),
+        ("partitions dirichlet", r"alpha +a number += 0.5"),
+        ("drifts rotation", r"degrees +a number += 90.0"),
+        ("schedules static", r"static has no options"),
+    ],
+)
+def test_what_is_listed_of_an_entry(words, line, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert re.search(f"^{line} *$", peerlearn("list", *words.split()).stdout, re.M)
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         ("algorithms dino", "unknown algorithm 'dino'; did you mean 'DiNNO'?"),

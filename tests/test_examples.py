@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 import peerlearn
+from peerlearn import experiment
+from peerlearn.config import ExperimentFile
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -100,6 +102,16 @@ def test_separate_hosts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/choosing.md", "docs/machines.md"])
 def test_python_in_documents(name: str, tmp_path: Path) -> None:
     run_python_of(ROOT / name, tmp_path)
+
+
+def test_the_page_on_experiment_files_is_complete(tmp_path: Path) -> None:
+    """Its file is a good one, and it tells of every key."""
+    page = (ROOT / "docs/experiments.md").read_text("utf-8")
+    file = tmp_path / "trial.toml"
+    file.write_text(re.search(r"```toml\n(.*?)```", page, re.S)[1], encoding="utf-8")
+    assert experiment.load(file, ["rounds=20", "task.agents=6"]).name == "trial"
+    told = re.findall(r"`\[*(\w+)\]*`", "".join(re.findall(r"^\|.*?\|", page, re.M)))
+    assert {*ExperimentFile.model_fields} <= {*told}
 
 
 MODULES = [m.name for m in pkgutil.walk_packages(peerlearn.__path__, "peerlearn.")]

@@ -71,6 +71,9 @@ class Algorithm(ABC):
         clip: largest Euclidean norm of an agent's gradient; longer ones are scaled down to it.
         weight_decay: adds ``weight_decay * theta`` to every gradient (after clipping), that is
             ``weight_decay / 2 * ||theta||^2`` to every agent's loss.
+
+    Raises:
+        ValueError: hyper-parameters that cannot be; all of them are named.
     """
 
     clip: float | None = None

@@ -64,7 +64,7 @@ class ExperimentFile(BaseModel):
     checkpoint_every: int | None = Field(None, ge=1, description="a whole number, at least 1")
     dtype: Literal["float32", "float64"] = "float32"
     device: str = Field("auto", description="auto, cpu or cuda")
-    engine: str = "stacked"
+    engine: str = Field("stacked", description=" or ".join(map(repr, ENGINES)))
     timeout_s: float = Field(
         30.0, gt=0, le=LONGEST_TIMEOUT_S,
         description=f"a positive number of seconds, at most {LONGEST_TIMEOUT_S:,}",

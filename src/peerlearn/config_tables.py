@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,8 +20,10 @@ from .errors import nearest, unknown
 from .graphs import SCHEDULES, TOPOLOGIES, GraphSchedule
 from .graphs.topologies import SIZED
 from .record import EXPERIMENT_FILE, FIGURES, PAGE, TABLE
-from .tables import Problem, at_key, checked, join, keys_of, options_model
+from .schedules import SCHEDULES as RATES
+from .tables import Problem, at_key, checked, in_toml, join, keys_of, options_model
 from .tasks import OPTIONS, TASKS, BaseTask
+from .tasks.models import MODELS
 
 FOLDER_NAME = r"^\w[\w .,=+-]{0,59}$"
 NAME_WORDS = "a name for a folder: up to 60 letters, digits, spaces and _ . , = + -"
@@ -34,6 +37,9 @@ TABLES: Mapping[str, Sequence[str]] = {
     "graphs": list(TOPOLOGIES),
     "schedules": list(SCHEDULES),
     "algorithms": [*(a.__name__ for a in ALGORITHMS), *ALIASES],
+    "rates": list(RATES),
+    "partitions": list(PARTITIONS),
+    "drifts": list(CHANGES),
 }
 # arguments of tasks that name something with options of its own, in a table beside them
 CHOICES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
@@ -79,8 +85,7 @@ def _chosen_options(argument: str, right: Mapping[str, Any]) -> list[Problem]:
     options, known = right.get(key), CHOICES[argument]
     if options is None or not isinstance(name, str) or name not in known:
         return []
-    model = options_model(known[name], skip=("targets", "agents", "seed"))
-    return checked(model, options, f"task.{key}")[1]
+    return checked(_choice_model(known[name]), options, f"task.{key}")[1]
 
 
 def _build_task(
@@ -134,6 +139,8 @@ def team_size(table: Any, task: BaseTask | None, problems: list[Problem]) -> int
 def describe_table(kind: str, name: str) -> Iterator[tuple[str, str, str]]:
     """What the table of one of `TABLES` may say besides its name, as `keys_of` tells it.
 
+    That of a partition or a drift is the task's ``partition_options`` or ``drift_options``.
+
     Raises:
         ValueError: an unknown name; the nearest valid one is named.
     """
@@ -146,6 +153,9 @@ def describe_table(kind: str, name: str) -> Iterator[tuple[str, str, str]]:
         "graphs": lambda n: (_graph_model(n), [SIZED.get(n, TOPOLOGIES[n])]),
         "schedules": lambda n: (_schedule_model(n), [SCHEDULES[n]]),
         "algorithms": lambda n: (_algorithm_model(find(n)), [find(n)]),
+        "rates": lambda n: (options_model(RATES[n]), [RATES[n]]),
+        "partitions": lambda n: (_choice_model(PARTITIONS[n]), [PARTITIONS[n]]),
+        "drifts": lambda n: (_choice_model(CHANGES[n]), [CHANGES[n]]),
     }
     return (line for line in keys_of(*models[kind](found)) if line[0] != "name")
 
@@ -155,17 +165,22 @@ def _task_model(name: str) -> Any:
     fields: dict[str, Any] = {"name": (str, ...)}
     if _takes(name, "seed"):
         fields["seed"] = (int, Field(None, ge=0, description="a whole number, 0 or more"))
-    for argument, known in CHOICES.items():
+    for argument, known in {**CHOICES, "model": MODELS}.items():
         if _takes(name, argument):
             names = " or ".join(map(repr, known))
             fields[argument] = (str, Field(None, description=names))
     return options_model(TASKS[name], *OPTIONS.get(name, ()), skip=OWN_OF_TASK, **fields)
 
 
+def _choice_model(choice: Callable[..., Any]) -> Any:
+    """The other arguments of what one of `CHOICES` names are the task's."""
+    return options_model(choice, skip=("targets", "agents", "seed"))
+
+
 def _takes(name: str, argument: str) -> bool:
-    """Whether a task has an argument, be it one that it hands on."""
+    """Whether a task has an argument that a file can give, be it one that it hands on."""
     functions = (TASKS[name], *OPTIONS.get(name, ()))
-    return any(argument in inspect.signature(f).parameters for f in functions)
+    return any(in_toml(typing.get_type_hints(f).get(argument)) for f in functions)
 
 
 def make_task(table: Mapping[str, Any], seed: int) -> BaseTask:

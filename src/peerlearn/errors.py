@@ -22,7 +22,11 @@ class PeerlearnError(Exception):
 
 
 class ConfigurationError(PeerlearnError, ValueError):
-    """All the mistakes found before training, one sentence each."""
+    """All the mistakes found before training.
+
+    Attributes:
+        problems: one sentence each.
+    """
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = list(problems)
@@ -30,7 +34,14 @@ class ConfigurationError(PeerlearnError, ValueError):
 
 
 class Diverged(PeerlearnError):
-    """A loss or parameter became NaN or infinite."""
+    """A loss or parameter became NaN or infinite.
+
+    Attributes:
+        method: the run's label.
+        round: in which it was found.
+        agents: the numbers of those concerned.
+        what: is not finite, as in "loss" or "parameters".
+    """
 
     def __init__(self, method: str, round: int, agents: Sequence[int], what: str) -> None:
         self.method, self.round, self.agents, self.what = method, round, list(agents), what

@@ -3,21 +3,27 @@
 ``record.jsonl`` holds, in order (schema 1):
 
 ``{"kind": "start", "schema": 1, ...}``
-    what runs: algorithm, label, settings, task, agents, parameters, graph, rounds, seed, versions;
+    what runs: algorithm, label, settings, task, agents, parameters, graph, weights, rounds, seed,
+    dtype, evaluate_every; where: device, engine, processes, versions; ``started``, when (UTC).
     ``gradients`` says how gradients are computed, and why; ``drifts`` are the rounds in which the
     distribution of a stream changes. ``falls``, which is there only where the task declares it,
     tells of measures by their names whether less of them is better.
 ``{"kind": "evaluation", "round": k, "measures": {...}, "team": {...}, "seconds": {...}}``
-    after k rounds. Measures are lists of one number per agent; traffic, gradient evaluations and
-    what was suffered on a stream are cumulative. Of the whole team: ``communication``, the C(T, m)
-    of Kamp et al., is the bytes of all messages so far, each counted once; the others are the
-    coordinator's own traffic. The seconds are cumulative too: gradient, exchange, evaluation and
-    total.
+    after k rounds. Measures are lists of one number per agent; of one network for pooled data they
+    have one number, but for the traffic, which is each agent's. There are the task's own (loss,
+    accuracy, ..., and with ``train_`` before it the same on the agent's own data), and of every run
+    ``gradient_evaluations``, ``consensus_error``, ``consensus_error_normalized``,
+    ``messages_sent``, ``bytes_sent``, ``messages_received`` and ``bytes_received``; on a stream
+    that is measured prequentially ``predictions``, ``cumulative_loss`` and ``cumulative_error``.
+    Traffic, gradient evaluations and what was suffered on a stream are cumulative. Of the whole
+    team: ``communication``, the C(T, m) of Kamp et al., is the bytes of all messages so far, each
+    counted once; the others are the coordinator's own traffic. The seconds are cumulative too:
+    gradient, exchange, evaluation and total.
 ``{"kind": "graph", "round": k, "parts": [[...], ...]}``
     from this round on, counted from 0, the graph of agents that move has these parts; before the
     first such line it has one.
 ``{"kind": "resume", "round": k, ...}``
-    the run was taken up again after k rounds.
+    the run was taken up again after k rounds; where: device, engine, processes, versions.
 ``{"kind": "stop", "round": k, "cause": "...", "reason": "..."}``
     it ended early. The cause is one word: "diverged", "interrupted", "callback", "lost" (a process
     of the team; if the first one survives), or "failed" (any other error); the reason is a
@@ -84,7 +90,7 @@ class Record:
     Attributes:
         start: the first line.
         rounds: (T,) the rounds after which the team was evaluated.
-        history: measure -> (T, one column per agent).
+        history: measure -> (T, one column per agent, or one for pooled data).
         team: what is measured of the whole team -> (T,).
         seconds: what was timed -> (T,).
         events: the lines that are neither start nor evaluation.
@@ -134,7 +140,11 @@ class Record:
 
 
 def read(path: str | Path) -> Record:
-    """Read ``path``, a record or the folder that holds one."""
+    """Read ``path``, a record or the folder that holds one.
+
+    Raises:
+        ValueError: there is no record, or it is damaged or of another schema.
+    """
     path = Path(path)
     if path.is_dir():
         path = path / FILE_NAME
@@ -167,7 +177,11 @@ def from_lines(lines: Iterable[dict[str, Any]], folder: Path | None = None) -> R
 
 
 def read_all(folder: str | Path) -> list[Record]:
-    """Every run below ``folder``, in the order in which they were begun."""
+    """Every run below ``folder``, in the order in which they were begun.
+
+    Raises:
+        ValueError: there is none, or one cannot be read.
+    """
     found = sorted(Path(folder).rglob(FILE_NAME), key=lambda p: (p.stat().st_ctime_ns, str(p)))
     paths = [p for p in found if first_line(p)]  # a run killed before its first line has none
     if not paths:

@@ -120,7 +120,11 @@ def _default(value: Any) -> str:
     """As a file would have it; nothing where it has no words for it."""
     if isinstance(value, bool):
         return f"= {str(value).lower()}"
-    return f"= {short(value, 40)}" if isinstance(value, str | int | float | list | Schedule) else ""
+    if isinstance(value, Schedule):
+        settings = {"schedule": type(value).__name__, **vars(value)}
+        return f"= {{{', '.join(f'{k} = {v!r}' for k, v in settings.items())}}}"
+    value = list(value) if isinstance(value, tuple) else value
+    return f"= {short(value, 40)}" if isinstance(value, str | int | float | list) else ""
 
 
 def at_key(path: str, sentence: str, keys: Iterable[str]) -> Problem:

@@ -49,16 +49,21 @@ class Run:
 
     @property
     def final(self) -> dict[str, np.ndarray]:
-        """measure -> (A,) at the end."""
+        """measure -> (agents,) at the end; see `peerlearn.record` for what is measured."""
         return self.record.final
 
     @property
     def history(self) -> dict[str, np.ndarray]:
-        """measure -> (T, A), one row for each of ``record.rounds``."""
+        """measure -> (T, agents), one row for each of ``record.rounds``."""
         return self.record.history
 
     def model(self, agent: int) -> nn.Module:
-        """A copy of agent ``agent``'s network, in evaluation mode."""
+        """A copy of agent ``agent``'s network, in evaluation mode.
+
+        Raises:
+            ValueError: no such agent is hosted here.
+            TypeError: the task's networks are no modules.
+        """
         if self._learner is None or agent not in self.agents:
             raise ValueError(f"agent is {agent}: {self._expected()}")
         row = list(self.agents).index(agent)
@@ -109,7 +114,8 @@ def train(
         resume: go on from the checkpoint in ``out``, if there is one. It must be of the same
             request; functions in it (a loss, a graph of the round) are compared by their names,
             large data by rows spread over them, datasets that are no tensors by their length.
-        checkpoint_every: rounds between checkpoints besides those of the evaluations.
+        checkpoint_every: rounds between checkpoints besides those of the evaluations; by default
+            there are no others.
         device: "auto" takes CUDA where there is one.
         dtype: torch.float32 or torch.float64.
         engine: where the agents live: "stacked", all in this process, or "processes", in the
@@ -118,7 +124,8 @@ def train(
             round so far, whichever is longer.
         label: the run's name in records and figures; the algorithm's by default. A run that is
             resumed keeps its own.
-        callback: called with each evaluation; returning True ends the run there.
+        callback: called with each evaluation, a dict of ``round``, ``measures`` (name -> (agents,)
+            array), ``team`` and ``seconds``; returning True ends the run there.
         on_round: called after each round with the number of rounds done.
 
     Returns:
@@ -130,6 +137,8 @@ def train(
             only where processes turn out to take different graphs.
         Diverged: a loss or parameter became NaN or infinite; the last good checkpoint stays.
         Lost: another process died or fell silent; the last checkpoint stays.
+        OSError: a file of the run cannot be written; what was there stays.
+        KeyboardInterrupt: see above.
     """
 
     def prepared() -> Setup:

@@ -1,6 +1,8 @@
 """The methods, one file each, readable beside their papers.
 
 `ALGORITHMS` lists them all; the command line, the documentation and the shared tests read it.
+Besides its own arguments every method takes ``clip`` and ``weight_decay``, those of
+`peerlearn.Algorithm`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A stream shows one concept after another, numbered from 0. A `Drift` says in which rounds the next
 one begins, a `Change` what a concept does to a dataset. Both are functions of the run's seed, so
-that all methods of an experiment meet the same drifts.
+that all methods of an experiment meet the same drifts. Arguments that cannot be are a ValueError.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 Every partition is a function of the samples' labels, the number of agents and a seed. It returns
 one sorted tensor of sample indices per agent. Together they are all samples, each exactly once,
 and nobody is left without any. The same arguments give the same partition; the global random
-generators are neither read nor moved.
+generators are neither read nor moved. Fewer samples than agents, and options that cannot be, are a
+ValueError.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Random topologies: the same whenever their seed is, and drawn again until they are connected."""
+"""Random topologies: the same whenever their seed is, and drawn again until they are connected.
+
+Like the others they raise ValueError for sizes that cannot be, and where no draw is connected.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 A schedule gives the graph of a round as a pure function of its seed and the round's number, so
 that resumed runs and other processes see the same graphs. A round's graph may fall apart; over
 ``window`` rounds the union of the graphs must be connected. Round -1, before the first, counts as
-round 0.
+round 0. Arguments that cannot be are a ValueError.
 """
 
 from __future__ import annotations
@@ -99,6 +99,10 @@ class random_matchings(_OfGraph):
     """A random maximal matching of the graph's edges in each round: at most one neighbor each.
 
     Edges are taken in random order, unless one of their ends is already taken.
+
+    Args:
+        graph: all edges.
+        seed: of the orders.
     """
 
     any_graph: ClassVar[bool] = False
@@ -135,6 +139,9 @@ class one_peer_exponential(GraphSchedule):
     sweep through the hops, and one agent sits out where a cycle is odd. Pairs are mutual, so the
     schedule serves every method. Where n is a power of two, one sweep of L rounds with Metropolis
     weights gives the exact average.
+
+    Args:
+        agents: n, at least two.
 
     Source: the one-peer exponential graph of Ying et al., "Exponential graph is provably efficient
     for decentralized deep training" (2021), made undirected.

@@ -1,6 +1,7 @@
 """Spectra: how well a graph is connected, and how fast its weights mix.
 
 Eigenvalues are numbered from the largest to the smallest, lambda_1 >= lambda_2 >= ... >= lambda_N.
+A matrix W (n, n) that is not square, finite and symmetric is a ValueError.
 """
 
 from __future__ import annotations

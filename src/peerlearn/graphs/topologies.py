@@ -1,6 +1,7 @@
 """Topologies: who can talk to whom.
 
-Every function returns an undirected `networkx.Graph` of the agents 0..n-1 without loops.
+Every function returns an undirected `networkx.Graph` of the agents 0..n-1 without loops, and raises
+ValueError where there is no such graph of the sizes that were given.
 """
 
 from __future__ import annotations

@@ -101,7 +101,11 @@ class given:
 
 
 def as_rule(weights: str | Rule | Matrix) -> Rule:
-    """A rule from the name of one, a rule, or a matrix (which becomes `given`)."""
+    """A rule from the name of one, a rule, or a matrix (which becomes `given`).
+
+    Raises:
+        ValueError: an unknown name, or a matrix that is not square and finite.
+    """
     if isinstance(weights, str):
         require_known("weights", weights, WEIGHTS)
         return WEIGHTS[weights]

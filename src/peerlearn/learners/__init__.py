@@ -1,4 +1,4 @@
-"""Learners: rows of gradients, in a loop or vectorised, and the wrappers around them."""
+"""Learners: rows of gradients, in a loop or vectorized, and the wrappers around them."""
 
 from .policies import Policy
 from .ppo import PPOLearner

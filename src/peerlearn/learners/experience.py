@@ -91,7 +91,7 @@ def generalized_advantages(
     discount: float,
     decay: float,
 ) -> Tensor:
-    """Generalised advantage estimation (Schulman et al. 2016, eqs. 11, 12 and 16): (T, ...).
+    """Generalized advantage estimation (Schulman et al. 2016, eqs. 11, 12 and 16): (T, ...).
 
         delta_t = r_t + discount V_{t+1} - V_t
         A_t = delta_t + discount decay A_{t+1}

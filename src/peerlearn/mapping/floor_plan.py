@@ -51,6 +51,9 @@ def floor_plan(
         width_m, height_m: of the whole building, each at least 7 m.
         seed: of all that is drawn by chance.
         metres_per_pixel: at most 0.25.
+
+    Raises:
+        ValueError: a building that is too small or would have too many pixels.
     """
     for name, value in (("width_m", width_m), ("height_m", height_m)):
         require_positive(name, value)

@@ -87,6 +87,9 @@ def ground_of_scans(scans: Scans, cell_m: float, extent: Sequence[float] | None 
         scans: what is trusted.
         cell_m: the side of a cell.
         extent: what the grid covers at least; all hits by default.
+
+    Raises:
+        ValueError: no beam hits anything, or there would be too many cells.
     """
     hits = scans.hits
     if not len(hits):

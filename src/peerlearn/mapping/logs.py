@@ -148,7 +148,11 @@ def divide(log: Log | Floats, agents: int, how: str = "time", seed: int = 0) -> 
 
 
 def held_out(n: int, every: int = 10) -> tuple[Numbers, Numbers]:
-    """The numbers of the scans to train with, and of every ``every``-th one, to test with."""
+    """The numbers of n scans to train with, and of every ``every``-th one, to test with.
+
+    Raises:
+        ValueError: none would be left for one of the two.
+    """
     if not 2 <= every <= n:
         raise ValueError(
             f"every is {every!r}, expected from 2 to {n}, the number of scans, so that some are "

@@ -35,6 +35,9 @@ def from_image(
         metres_per_pixel: the side of a pixel.
         walls: whether walls are the dark pixels or the light ones.
         threshold: what divides dark from light, between 0 (black) and 1 (white).
+
+    Raises:
+        ValueError: the file cannot be read, has no free ground, or arguments cannot be.
     """
     require_positive("metres_per_pixel", metres_per_pixel)
     if walls not in ("light", "dark"):
@@ -60,6 +63,9 @@ def from_ros(path: str | Path) -> World:
 
     Map savers write 205 where they know nothing, an occupancy of 0.196. A larger free_thresh makes
     that free ground, here as in ROS; a warning tells.
+
+    Raises:
+        ValueError: a file cannot be read, lacks a key, or leaves no free ground.
     """
     path = Path(path)
     options = _ros_options(path)

@@ -65,6 +65,9 @@ def smooth(waypoints: ArrayLike, points: int, closed: bool = True) -> Floats:
         waypoints: (k, 2) metres, two different ones at least.
         points: how many poses.
         closed: whether the drive ends where it began.
+
+    Raises:
+        ValueError: fewer than two different waypoints, or some that are not finite.
     """
     spline = _spline(_waypoints(waypoints, "waypoints"), closed)
     require_count("smooth: points", points)

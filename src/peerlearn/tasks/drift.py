@@ -50,6 +50,10 @@ def image_stream(
         drift_probability: or the probability with which it begins in any round.
         seed: not used: the stream follows the seed of the run.
         options: further arguments of `peerlearn.Task`.
+
+    Raises:
+        ValueError: an unknown name, a drift that cannot be, without a time or a time without one,
+            or what `peerlearn.data.load` raises.
     """
     if pool not in ("all", "train"):
         raise ValueError(f"pool is {pool!r}; {nearest(str(pool), ['all', 'train'])}")
@@ -108,6 +112,9 @@ def graphical(
         test_size: so many samples of the current model are what networks are evaluated on.
         seed: of the models; what is drawn from them, and when they change, follows the run's.
         options: further arguments of `peerlearn.Task`.
+
+    Raises:
+        ValueError: a size or a drift that cannot be.
     """
     models = graphical_models(hidden, observed, seed)
     for width in widths:

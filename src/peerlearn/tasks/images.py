@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from .models import MODELS
 from .supervised import Task
 
 Model = nn.Module | Callable[[], nn.Module]
+BatchSize = int | Sequence[int] | None
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -40,6 +41,9 @@ def images(
         model: a module, a function that makes one, or a name, such as "mlp", of
             `peerlearn.tasks.models.MODELS`; by default the network that suits the source.
         options: further arguments of `peerlearn.Task`.
+
+    Raises:
+        ValueError: an unknown name, or what `peerlearn.data.load` and `partition` raise.
     """
     found = sources.load(source)
     settings = require_mapping("partition_options", partition_options)
@@ -79,9 +83,11 @@ def network_for(source: str, model: str | Model | None, found: sources.Images) -
     return partial(MODELS[name], channels, size, found.classes), name
 
 
-def digits(agents: int = 10, partition: str = "by_class", **options: Any) -> Task:
+def digits(
+    agents: int = 10, partition: str = "by_class", batch_size: BatchSize = 16, **options: Any
+) -> Task:
     """The 1,797 handwritten digits of 8x8 pixels that scikit-learn ships; options as `images`."""
-    return images("digits", agents, partition, **{"batch_size": 16, **options})
+    return images("digits", agents, partition, batch_size=batch_size, **options)
 
 
 def mnist(agents: int = 10, partition: str = "by_class", **options: Any) -> Task:
@@ -94,14 +100,18 @@ def fashion_mnist(agents: int = 10, partition: str = "iid", **options: Any) -> T
     return images("fashion_mnist", agents, partition, **options)
 
 
-def cifar10(agents: int = 5, partition: str = "iid", **options: Any) -> Task:
+def cifar10(
+    agents: int = 5, partition: str = "iid", batch_size: BatchSize = 128, **options: Any
+) -> Task:
     """CIFAR-10's 60,000 color images in 10 classes, 32x32 pixels; options as `images`."""
-    return images("cifar10", agents, partition, **{"batch_size": 128, **options})
+    return images("cifar10", agents, partition, batch_size=batch_size, **options)
 
 
-def cifar100(agents: int = 5, partition: str = "iid", **options: Any) -> Task:
+def cifar100(
+    agents: int = 5, partition: str = "iid", batch_size: BatchSize = 128, **options: Any
+) -> Task:
     """CIFAR-100's 60,000 color images in 100 classes, 32x32 pixels; options as `images`."""
-    return images("cifar100", agents, partition, **{"batch_size": 128, **options})
+    return images("cifar100", agents, partition, batch_size=batch_size, **options)
 
 
 IMAGES = (digits, mnist, fashion_mnist, cifar10, cifar100)

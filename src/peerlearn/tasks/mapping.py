@@ -165,6 +165,10 @@ def mapping(
         seed: of the plan, the loops, the poses of validation and the division of a log.
         options: further arguments of `peerlearn.Task`.
 
+    Raises:
+        ValueError: a file that cannot be read, waypoints in walls, arguments that cannot be, or
+            that say nothing of the plan or log that is given.
+
     Source: Yu, Vincent and Schwager, "DiNNO: Distributed Neural Network Optimization for
     Multi-Robot Collaborative Learning", RA-L 2022, Section V-B.
     """

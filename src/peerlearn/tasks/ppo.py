@@ -208,6 +208,9 @@ def pursuit(
         reward: with the distance to the evader, as "published", or for touching alone, as "mpe2".
         options: further arguments of `PPOTask`.
 
+    Raises:
+        ValueError: numbers or places that cannot be, or an unknown choice.
+
     Source: Yu, Vincent and Schwager, "DiNNO: Distributed Neural Network Optimization for
     Multi-Robot Collaborative Learning", RA-L 2022, Section V-C.
     """
@@ -234,6 +237,9 @@ def pettingzoo(
         agents: how many there are; what else there are is told.
         steps: of an episode at most; by default as many as it has, or 1,000 if it does not say.
         options: further arguments of `PPOTask`.
+
+    Raises:
+        ValueError: no such environment, or one whose agents differ or are not so many.
     """
     if arguments is not None and not isinstance(arguments, Mapping):
         raise ValueError(f"arguments is {arguments!r}, expected a table of the environment's own")
