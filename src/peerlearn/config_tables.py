@@ -20,7 +20,7 @@ from .errors import nearest, unknown
 from .graphs import SCHEDULES, TOPOLOGIES, GraphSchedule
 from .graphs.topologies import SIZED
 from .record import EXPERIMENT_FILE, FIGURES, PAGE, TABLE
-from .schedules import SCHEDULES as RATES
+from .schedules import RATES
 from .tables import Problem, at_key, checked, in_toml, join, keys_of, options_model
 from .tasks import OPTIONS, TASKS, BaseTask
 from .tasks.models import MODELS
