@@ -198,7 +198,7 @@ def _run(record: Record, folder: Path) -> dict[str, str]:
         "seed": str(record.seed),
         "how it went": "; ".join(filter(None, parts)),
         "gradients": str(start.get("gradients") or NOTHING),
-        "seconds": show(_total(record), "s"),
+        "seconds": show(_total(record), unit="tenths"),
         "started": _moment(start.get("started")),
         "folder": str(where),
     }

@@ -51,7 +51,8 @@ class Task(BaseTask):
             own test set takes precedence.
         measures: name -> function of (outputs, targets) whose mean over the test set is reported,
             and as ``train_...`` that over the agent's own data, of which a stream keeps none; the
-            loss always is.
+            loss always is. One whose name ends in accuracy or error_rate is a share, and shown in
+            percent.
         evaluate: a function of an agent's module (in evaluation mode) to further measures.
         falls: name of one of these measures -> whether less of it is better, as in
             {"latency_s": True}. A report needs it to tell the best agent from the worst. It is
