@@ -391,6 +391,22 @@ def test_report_of_a_folder_with_runs():
     assert "DSGD" in Path("out/report.html").read_text()
 
 
+def test_runs_without_a_record_are_left_out_of_a_report_and_named():
+    experiment.run(experiment.load("tiny.toml"), "out")
+    Path("out/DSGD/seed-0/record.jsonl").write_text("")
+    Path("out/mixed/seed-1/record.jsonl").unlink()
+    said = [
+        "DSGD/seed-0 is left out, for its record.jsonl tells nothing: the run ended before it "
+        "began",
+        "mixed/seed-1 is left out, for its checkpoint.safetensors has no record.jsonl beside it",
+    ]
+    result = peerlearn("report", "out")
+    assert result.exit_code == 0
+    assert result.stderr.splitlines() == [f"warning: {sentence}" for sentence in said]
+    page = Path("out/report.html").read_text()
+    assert all(f"{sentence}." in page for sentence in said)
+
+
 @pytest.mark.parametrize("kind", [k for k in Kind if k not in (Kind.experiments, Kind.keys)])
 def test_list_gives_every_entry_a_line(kind):
     from peerlearn.cli.list import _entries

@@ -171,7 +171,7 @@ def read_all(folder: str | Path) -> list[Record]:
     found = sorted(Path(folder).rglob(FILE_NAME), key=lambda p: (p.stat().st_ctime_ns, str(p)))
     paths = [p for p in found if first_line(p)]  # a run killed before its first line has none
     if not paths:
-        raise ValueError(f"{folder} holds no run: no {FILE_NAME} in it or below it")
+        raise ValueError(f"{folder} holds no run: no {FILE_NAME} in it or below it tells of one")
     records = [read(p) for p in paths]
     return sorted(records, key=lambda r: r.start.get("started", ""))
 

@@ -148,6 +148,7 @@ def _conclude(experiment: Experiment, outcome: Outcome) -> None:
         screen.print(f"{outcome.skipped} of {runs} runs were finished before, in {outcome.folder}")
     screen.print(report.summary_table(record.read_all(outcome.folder)))
     screen.print(f"report: {report.build(outcome.folder)}", markup=False, soft_wrap=True)
+    tell(report.left_out(outcome.folder), "warning")
     tell(map(str, outcome.failures))
 
 

@@ -19,6 +19,7 @@ from .groups import graph_names, graph_of, grouped
 from .measures import is_coordinated, main_measure, outcome, rises, rounds_apart, talks
 from .numbers import NOTHING, Number, over_seeds, show
 from .summary import TEXTUAL, Row, cells, summarize
+from .unread import left_out
 from .words import words
 
 PICTURES = (maps, rollouts)  # of what runs have kept to be drawn; each finds its own
@@ -89,6 +90,7 @@ def _content(records: Sequence[Record], folder: Path) -> dict[str, Any]:
         },
         "sections": _sections(records),
         "runs": [_run(r, folder) for r in records],
+        "left_out": left_out(folder),
         "experiment": _experiment(folder),
     }
 
