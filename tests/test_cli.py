@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -164,6 +165,25 @@ def test_resuming_with_another_method_and_seed_runs_only_those():
     wider = experiment.load("tiny.toml", ["seeds=[0, 1, 2]"])
     assert experiment.run(wider, "out", resume=True).skipped == 4
     assert len(record.read_all("out")) == 9
+
+
+def test_resuming_with_fewer_methods_and_seeds_forgets_none_whose_runs_stay():
+    """The page shows all runs, so what it says of the experiment holds for all of them."""
+
+    def told():
+        found = json.loads(Path("out/experiment.json").read_text())
+        return found["seeds"], {method["label"]: method for method in found["algorithms"]}
+
+    experiment.run(experiment.load("tiny.toml"), "out")
+    seeds, methods = told()
+    Path("tiny.toml").write_text(TINY.partition('[[algorithms]]\nname = "DSGD"\nlabel')[0])
+    fewer = experiment.load("tiny.toml", ["seeds=[1]"])
+    experiment.run(fewer, "out", resume=True)
+    assert (sorted(told()[0]), told()[1]) == (seeds, methods)
+    for run in ("DSGD/seed-0", "mixed/seed-0", "mixed/seed-1"):
+        shutil.rmtree(Path("out", run))
+    experiment.run(fewer, "out", resume=True)
+    assert told() == ([1], {"DSGD": methods["DSGD"]})
 
 
 def test_a_method_that_diverges_does_not_keep_the_others_from_running():
