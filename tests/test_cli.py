@@ -404,6 +404,19 @@ def test_report_of_a_folder_without_runs():
     assert result.stderr.startswith("error: empty holds no run")
 
 
+def test_report_of_what_is_no_folder():
+    result = peerlearn("report", "tiny.toml")
+    assert result.stderr == "error: tiny.toml holds no run: it is no folder\n"
+
+
+def test_a_report_that_cannot_be_written_is_told_with_the_file():
+    experiment.run(experiment.load("tiny.toml", ["seeds=[0]"]), "out")
+    Path("out/experiment.json").write_bytes(b"\xff")  # which is shown as it is
+    Path("out/report.html").mkdir()
+    result = peerlearn("report", "out")
+    assert (result.exit_code, result.stderr) == (2, "error: out/report.html: Is a directory\n")
+
+
 def test_report_of_a_folder_with_runs():
     experiment.run(experiment.load("tiny.toml", ["seeds=[0]"]), "out")
     result = peerlearn("report", "out")

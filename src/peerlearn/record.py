@@ -49,6 +49,7 @@ from .files import replacing, writing
 SCHEMA = 1
 FILE_NAME = "record.jsonl"
 NEEDED = {"start": ("schema",), "evaluation": ("round", "measures", "seconds")}
+OF_A_RUN = {"label": str, "seed": int, "agents": int, "rounds": int}  # which no report can lack
 EXPERIMENT_FILE = "experiment.json"  # beside the folders of an experiment's runs, as are
 PAGE, TABLE, FIGURES = "report.html", "table.csv", "figures"  # of its report
 
@@ -148,6 +149,12 @@ def read(path: str | Path) -> Record:
             f"{path} has schema {lines[0]['schema']}, expected {SCHEMA}; "
             "read it with the version of peerlearn that wrote it"
         )
+    missing = [name for name, kind in OF_A_RUN.items() if not isinstance(lines[0].get(name), kind)]
+    if missing:
+        raise ValueError(
+            f"{path} is damaged: its first line has no {' and no '.join(missing)}; mend it, or "
+            f"remove {path.parent} to train this run again"
+        )
     return from_lines(lines, path.parent)
 
 
@@ -171,7 +178,9 @@ def read_all(folder: str | Path) -> list[Record]:
     found = sorted(Path(folder).rglob(FILE_NAME), key=lambda p: (p.stat().st_ctime_ns, str(p)))
     paths = [p for p in found if first_line(p)]  # a run killed before its first line has none
     if not paths:
-        raise ValueError(f"{folder} holds no run: no {FILE_NAME} in it or below it tells of one")
+        folders = Path(folder).is_dir()
+        why = f"no {FILE_NAME} in it or below it tells of one" if folders else "it is no folder"
+        raise ValueError(f"{folder} holds no run: {why}")
     records = [read(p) for p in paths]
     return sorted(records, key=lambda r: r.start.get("started", ""))
 
@@ -199,7 +208,7 @@ def evaluated(path: Path) -> list[int]:
 
 
 def _lines(path: Path) -> Iterable[dict[str, Any]]:
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, start=1):
             try:
                 found = json.loads(line)

@@ -179,7 +179,8 @@ class Bars:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.progress.stop()
+        if self.progress.live.is_started:  # else rich would print an empty line
+            self.progress.stop()
 
     def show(self, step: Step) -> None:
         """Move the bar of ``step.label``; the first step brings all bars to the screen."""

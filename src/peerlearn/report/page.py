@@ -98,7 +98,7 @@ def _content(records: Sequence[Record], folder: Path) -> dict[str, Any]:
 def _experiment(folder: Path) -> str:
     """The experiment as it was asked for, where the runs come from an experiment file."""
     path = folder / EXPERIMENT_FILE
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 def _summary(records: Sequence[Record], rows: Sequence[Row]) -> str:
