@@ -124,7 +124,9 @@ def test_damage_in_the_middle_is_told(written, tmp_path):
         ('{"round": 2}', "has no kind"),
         ('{"kind": "start"}', "has no schema"),
         ('{"kind": "evaluation", "measures": {}}', "has no round and no seconds"),
+        ('{"kind": "evaluation", "round": 9, "measures": [], "seconds": {}}', "has no measures"),
         ('{"kind": "stop"}', "has no round"),
+        ('{"kind": "end", "round": null}', "has no round"),
     ],
 )
 def test_a_line_that_lacks_something_is_told(line, lack, written, tmp_path):

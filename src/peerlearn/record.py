@@ -37,7 +37,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,11 @@ from .files import replacing, writing
 
 SCHEMA = 1
 FILE_NAME = "record.jsonl"
-NEEDED = {"start": ("schema",), "evaluation": ("round", "measures", "seconds")}
+ROUND = {"round": int}
+NEEDED: dict[str, dict[str, type]] = {
+    "start": {"schema": int},
+    "evaluation": {**ROUND, "measures": dict, "seconds": dict},
+}
 OF_A_RUN = {"label": str, "seed": int, "agents": int, "rounds": int}  # which no report can lack
 EXPERIMENT_FILE = "experiment.json"  # beside the folders of an experiment's runs, as are
 PAGE, TABLE, FIGURES = "report.html", "table.csv", "figures"  # of its report
@@ -149,10 +153,9 @@ def read(path: str | Path) -> Record:
             f"{path} has schema {lines[0]['schema']}, expected {SCHEMA}; "
             "read it with the version of peerlearn that wrote it"
         )
-    missing = [name for name, kind in OF_A_RUN.items() if not isinstance(lines[0].get(name), kind)]
-    if missing:
+    if missing := _missing(lines[0], OF_A_RUN):
         raise ValueError(
-            f"{path} is damaged: its first line has no {' and no '.join(missing)}; mend it, or "
+            f"{path} is damaged: its first line {missing}; mend it, or "
             f"remove {path.parent} to train this run again"
         )
     return from_lines(lines, path.parent)
@@ -230,7 +233,11 @@ def _line_problem(line: Any) -> str:
     """What a line lacks, if anything."""
     if not isinstance(line, dict) or not isinstance(line.get("kind"), str):
         return "has no kind"
-    missing = [name for name in NEEDED.get(line["kind"], ("round",)) if name not in line]
+    return _missing(line, NEEDED.get(line["kind"], ROUND))
+
+
+def _missing(line: dict[str, Any], needed: Mapping[str, type]) -> str:
+    missing = [name for name, kind in needed.items() if not isinstance(line.get(name), kind)]
     return f"has no {' and no '.join(missing)}" if missing else ""
 
 
