@@ -283,7 +283,10 @@ def test_methods_are_found_by_name(name):
         (lambda: pl.FedAvg(fraction=0.0), "fraction is 0.0, expected more than 0 and at most 1"),
         (lambda: pl.FedAvg(fraction=1.5), "fraction is 1.5, expected more than 0 and at most 1"),
         (lambda: pl.FedAvg(fraction=-1), "fraction is -1, expected more than 0 and at most 1"),
-        (lambda: pl.FedAvg(local_steps=2, local_epochs=1), "give one of them"),
+        (
+            lambda: pl.FedAvg(local_steps=2, local_epochs=1),
+            "give one of them, and the other as None",
+        ),
         (lambda: pl.FedAvg(local_epochs=0), "local_epochs is 0, expected at least 1"),
         (lambda: pl.FedAvg(local_steps=0), "local_steps is 0, expected at least 1"),
         (lambda: pl.FedAvg(unselected="wait"), "unselected is 'wait'"),

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -164,6 +165,25 @@ def test_resuming_with_another_method_and_seed_runs_only_those():
     wider = experiment.load("tiny.toml", ["seeds=[0, 1, 2]"])
     assert experiment.run(wider, "out", resume=True).skipped == 4
     assert len(record.read_all("out")) == 9
+
+
+def test_resuming_with_fewer_methods_and_seeds_forgets_none_whose_runs_stay():
+    """The page shows all runs, so what it says of the experiment holds for all of them."""
+
+    def told():
+        found = json.loads(Path("out/experiment.json").read_text())
+        return found["seeds"], {method["label"]: method for method in found["algorithms"]}
+
+    experiment.run(experiment.load("tiny.toml"), "out")
+    seeds, methods = told()
+    Path("tiny.toml").write_text(TINY.partition('[[algorithms]]\nname = "DSGD"\nlabel')[0])
+    fewer = experiment.load("tiny.toml", ["seeds=[1]"])
+    experiment.run(fewer, "out", resume=True)
+    assert (sorted(told()[0]), told()[1]) == (seeds, methods)
+    for run in ("DSGD/seed-0", "mixed/seed-0", "mixed/seed-1"):
+        shutil.rmtree(Path("out", run))
+    experiment.run(fewer, "out", resume=True)
+    assert told() == ([1], {"DSGD": methods["DSGD"]})
 
 
 def test_a_method_that_diverges_does_not_keep_the_others_from_running():
@@ -405,11 +425,40 @@ def test_report_of_a_folder_without_runs():
     assert result.stderr.startswith("error: empty holds no run")
 
 
+def test_report_of_what_is_no_folder():
+    result = peerlearn("report", "tiny.toml")
+    assert result.stderr == "error: tiny.toml holds no run: it is no folder\n"
+
+
+def test_a_report_that_cannot_be_written_is_told_with_the_file():
+    experiment.run(experiment.load("tiny.toml", ["seeds=[0]"]), "out")
+    Path("out/experiment.json").write_bytes(b"\xff")  # which is shown as it is
+    Path("out/report.html").mkdir()
+    result = peerlearn("report", "out")
+    assert (result.exit_code, result.stderr) == (2, "error: out/report.html: Is a directory\n")
+
+
 def test_report_of_a_folder_with_runs():
     experiment.run(experiment.load("tiny.toml", ["seeds=[0]"]), "out")
     result = peerlearn("report", "out")
     assert (result.exit_code, result.stdout) == (0, "report: out/report.html\n")
     assert "DSGD" in Path("out/report.html").read_text()
+
+
+def test_runs_without_a_record_are_left_out_of_a_report_and_named():
+    experiment.run(experiment.load("tiny.toml"), "out")
+    Path("out/DSGD/seed-0/record.jsonl").write_text("")
+    Path("out/mixed/seed-1/record.jsonl").unlink()
+    said = [
+        "DSGD/seed-0 is left out, for its record.jsonl tells nothing: the run ended before it "
+        "began",
+        "mixed/seed-1 is left out, for its checkpoint.safetensors has no record.jsonl beside it",
+    ]
+    result = peerlearn("report", "out")
+    assert result.exit_code == 0
+    assert result.stderr.splitlines() == [f"warning: {sentence}" for sentence in said]
+    page = Path("out/report.html").read_text()
+    assert all(f"{sentence}." in page for sentence in said)
 
 
 @pytest.mark.parametrize("kind", [k for k in Kind if k not in (Kind.experiments, Kind.keys)])

@@ -282,6 +282,13 @@ def test_a_team_of_unknown_size_brings_no_false_alarm(tmp_path):
     assert only.startswith("task.agent: unknown key")
 
 
+def test_no_graph_is_made_of_a_team_that_cannot_be(tmp_path):
+    """More nodes than there is memory for, or than a number of C can count."""
+    text = TINY.replace("quadratic", "digits").replace("agents = 4", f"agents = {10**30}")
+    (only,) = found(tmp_path, text.replace("'cycle'", "'erdos_renyi'\np = 0.5\n"))
+    assert only.startswith(f"task.agents: 1437 samples for {10**30} agents, expected at least one")
+
+
 def test_a_combination_is_told_at_its_method_even_after_a_wrong_one(tmp_path):
     text = TINY.replace("0.05", "-1") + "[[algorithms]]\nname = 'ConsensusADMM'\n"
     first, second = found(tmp_path, text.replace("quadratic", "digits"))

@@ -86,7 +86,7 @@ def test_a_function_gives_the_same_names_each_time(late):
         trained(classification(evaluate=evaluate))
 
 
-@pytest.mark.parametrize("name", ["loss", "consensus_error", "bytes_sent", "train_f1"])
+@pytest.mark.parametrize("name", ["loss", "consensus_error", "bytes_sent", "team_loss", "train_f1"])
 def test_a_measure_needs_a_name_of_its_own(name):
     task = classification(measures={name: lambda outputs, targets: outputs.mean()})
     with pytest.raises(pl.ConfigurationError, match=f"measure '{name}' has the name of what is"):

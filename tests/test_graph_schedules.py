@@ -242,6 +242,11 @@ def test_a_schedule_of_a_disconnected_graph_is_told(name):
     assert f"{rounds} falls into 2 parts: agents 0, 1, 2; agents 3, 4, 5;" in found
 
 
+@pytest.mark.timeout(20)
+def test_links_that_fail_almost_always_are_judged_at_once():
+    assert graphs.problems(graphs.link_failures(graphs.cycle(4), p=0.999999)) == []
+
+
 def test_a_union_is_judged_over_the_whole_window_and_no_longer():
     late = partial(graphs.function, lambda k: graphs.path(3) if k == 3 else nx.empty_graph(3), 3)
     (found,) = graphs.problems(late(window=3))

@@ -124,13 +124,34 @@ def test_damage_in_the_middle_is_told(written, tmp_path):
         ('{"round": 2}', "has no kind"),
         ('{"kind": "start"}', "has no schema"),
         ('{"kind": "evaluation", "measures": {}}', "has no round and no seconds"),
+        ('{"kind": "evaluation", "round": 9, "measures": [], "seconds": {}}', "has no measures"),
         ('{"kind": "stop"}', "has no round"),
+        ('{"kind": "end", "round": null}', "has no round"),
     ],
 )
 def test_a_line_that_lacks_something_is_told(line, lack, written, tmp_path):
     path = tmp_path / record.FILE_NAME
     path.write_text((written / record.FILE_NAME).read_text() + line + "\n")
     with pytest.raises(ValueError, match=rf"is damaged: line \d+, .*, {lack}; mend it, or remove"):
+        record.read(path)
+
+
+def test_a_first_line_without_what_a_report_needs_is_told(written, tmp_path):
+    path = tmp_path / record.FILE_NAME
+    text = (written / record.FILE_NAME).read_text()
+    path.write_text(text.replace('"label": "mine"', '"label": 3').replace('"rounds"', '"turns"', 1))
+    with pytest.raises(
+        ValueError, match="damaged: its first line has no label and no rounds; mend"
+    ):
+        record.read(path)
+
+
+def test_bytes_that_are_no_text_are_damage(written, tmp_path):
+    path = tmp_path / record.FILE_NAME
+    path.write_bytes(b"\xff\n" + (written / record.FILE_NAME).read_bytes())
+    with pytest.raises(
+        ValueError, match=r"record.jsonl is damaged: line 1, .* is not JSON; mend it"
+    ):
         record.read(path)
 
 
@@ -155,7 +176,7 @@ def test_cutting_keeps_the_rounds_that_are_not_run_again(written, tmp_path):
 
 def test_numbers_that_are_not_finite_are_null_on_disk_and_nan_when_read(tmp_path):
     recorder = record.Recorder(tmp_path / record.FILE_NAME)
-    recorder.write("start", schema=1, label="x", seed=0)
+    recorder.write("start", schema=1, label="x", seed=0, agents=3, rounds=2)
     values = [1.5, math.nan, math.inf]
     for k, loss in enumerate((values, np.array(values), torch.tensor(values))):
         recorder.write("evaluation", round=k, measures={"loss": loss}, seconds={})
@@ -177,7 +198,7 @@ def test_a_measure_that_comes_late_is_nan_before():
 
 def test_a_line_is_on_disk_as_soon_as_it_is_written(tmp_path):
     recorder = record.Recorder(tmp_path / record.FILE_NAME)
-    recorder.write("start", schema=1, label="x", seed=0)
+    recorder.write("start", schema=1, label="x", seed=0, agents=3, rounds=2)
     assert record.read(tmp_path).label == "x"
     recorder.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from made_up import KILLED, METHODS, STOP, changed, drawn_lines, lines, printed, streamed
 
 from peerlearn.record import from_lines, read_all
-from peerlearn.report import Number, style, summarize
+from peerlearn.report import Number, spreadsheet, style, summarize
 from peerlearn.report.figures import draw
 from peerlearn.report.numbers import NOTHING, over_seeds, show
 from peerlearn.report.summary import cells
@@ -50,6 +51,23 @@ def test_all_that_a_task_measures_is_in_the_table() -> None:
     titles = {d.title for d in draw([from_lines(run)])}
     assert titles >= {"IoU of walls against rounds", "Loss against rounds"}
     assert {d.name for d in draw([from_lines(run)])} >= {"rounds", "unseen", "loss"}
+
+
+def test_measures_named_like_columns_hide_no_column_and_are_not_hidden(tmp_path: Path) -> None:
+    named = {"rounds": 7.0, "worst_agent": 9.0, "mean": 0.75, "recent_loss": 0.1}
+    told = lines("DSGD")
+    for line in told[1:-1]:
+        line["measures"] |= {name: [value] * 10 for name, value in named.items()}
+    plain, (row,) = summarize([from_lines(lines("DSGD"))])[0], summarize([from_lines(told)])
+    shown = cells(row)
+    own = {"rounds (own)": "7", "worst agent (own)": "9", "mean": "0.75", "recent loss": "0.1"}
+    assert shown == cells(plain) | own
+    spreadsheet.save([row], tmp_path / "table.csv")
+    with (tmp_path / "table.csv").open(encoding="utf-8") as file:
+        (found,) = csv.DictReader(file)
+    assert (found["rounds"], float(found["rounds (own)"])) == (str(row.rounds[0]), 7)
+    assert row.mean
+    assert (float(found["mean"]), float(found["mean (own)"])) == (row.mean.mean, 0.75)
 
 
 def test_what_diverged_neither_counts_nor_hides_the_others() -> None:
@@ -257,6 +275,10 @@ def test_numbers_over_seeds(values: list[float], unknown: int) -> None:
         (Number(0.00123), "consensus_error", "0.00123"),
         (Number(1000), "consensus_error", "1,000"),
         (None, "loss", "\N{EN DASH}"),
+        (Number(0.034), "gradient_norm", "0.034"),
+        (Number(2.34), "bytes_per_token", "2.34"),
+        (Number(21), "points", "21"),
+        (Number(0.02), "s", "0.02"),
     ],
 )
 def test_numbers_in_words(number: Number | None, measure: str, expected: str) -> None:

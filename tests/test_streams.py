@@ -516,6 +516,15 @@ def test_a_stream_that_ends_early_is_said_before_training():
     assert pl.train(task, pl.Isolated(local_steps=2), rounds=10, device="cpu").rounds == 10
 
 
+def test_measures_that_nothing_is_left_for_are_said_before_training():
+    measures = {"accuracy": accuracy, "surprise": cross_entropy}
+    said = "no test set, and keeps no samples to measure 'surprise' on; give it a test set, or"
+    with pytest.raises(ConfigurationError, match=said):
+        pl.train(streamed(dealt(samples(25), AGENTS), measures=measures), pl.Isolated(), rounds=1)
+    run = pl.train(streamed(measures=measures), pl.Isolated(), rounds=1, device="cpu")
+    assert "surprise" in run.final
+
+
 def test_an_endless_stream_never_ends():
     assert streamed().stream_problems(10**9, 10**9) == []
     assert classification().stream_problems(10**9, 10**9) == []

@@ -378,6 +378,14 @@ def test_a_loss_that_is_nan_names_method_round_and_agent(algorithm, tmp_path):
     assert kept.state["theta"].isfinite().all()
 
 
+@pytest.mark.parametrize("algorithm", [pl.Centralized(), pl.Serial()], ids=lambda a: a.name)
+def test_no_agent_is_blamed_where_one_learner_has_all_data(algorithm, tmp_path):
+    with pytest.raises(Diverged, match="diverged in round 1: the loss is NaN or inf") as caught:
+        train(poisoned(), algorithm, out=tmp_path)
+    assert caught.value.agents == []
+    assert pl.record.read(tmp_path).diverged == 1
+
+
 def test_a_gradient_that_is_nan_at_the_start_is_found_before_any_checkpoint(tmp_path):
     with pytest.raises(Diverged, match="round 0: the tracker of agent 2 is NaN"):
         train(poisoned(), pl.DSGT(), out=tmp_path)

@@ -129,9 +129,13 @@ def _mentions(text: str, key: str) -> bool:
 
 
 def team_size(table: Any, task: BaseTask | None, problems: list[Problem]) -> int | None:
-    """The size of the team, if it is sure: the file says so, or no key of the task is wrong."""
+    """The size of the team, if it is sure: the file says so, or no key of the task is wrong.
+
+    A size that the task refuses is none: a graph of as many agents could be made for hours.
+    """
     stated = table.get("agents") if isinstance(table, dict) else None
-    if isinstance(stated, int) and stated >= 1:
+    refused = any(p.path == "task.agents" for p in problems)
+    if isinstance(stated, int) and stated >= 1 and not refused:
         return stated
     return task.agents if task is not None and not problems else None
 

@@ -38,18 +38,19 @@ class Diverged(PeerlearnError):
 
     Attributes:
         method: the run's label.
-        round: in which it was found.
-        agents: the numbers of those concerned.
-        what: is not finite, as in "loss" or "parameters".
+        round: the round in which it was found.
+        agents: whose it is; none where one learner has the data of all.
+        what: the loss, the parameters, or what else the method remembers.
     """
 
     def __init__(self, method: str, round: int, agents: Sequence[int], what: str) -> None:
         self.method, self.round, self.agents, self.what = method, round, list(agents), what
         shown = ", ".join(map(str, agents[:10])) + (", ..." if len(agents) > 10 else "")
         noun = "agent" if len(agents) == 1 else "agents"
+        whose = f" of {noun} {shown}" if agents else ""
         self.parts = [method, round, self.agents, what]  # of which another process makes it again
         super().__init__(
-            f"{method} diverged in round {round}: the {what} of {noun} {shown} is NaN or infinite; "
+            f"{method} diverged in round {round}: the {what}{whose} is NaN or infinite; "
             "use a smaller learning rate, clip the gradients, or remove data that are not finite"
         )
 

@@ -153,7 +153,8 @@ def run(
     """Train every method under every seed, one run after the other.
 
     All methods start from the same network and see the same partition; the record of each run
-    lies in ``out/<label>/seed-<seed>/``, the experiment in ``out/experiment.json``. A method that
+    lies in ``out/<label>/seed-<seed>/``, the experiment in ``out/experiment.json``, with methods
+    and seeds that were asked for before, as long as their runs lie there, too. A method that
     diverges does not keep the others from running.
 
     In a team of processes all of them call this; the first one looks after the folder.
@@ -201,10 +202,24 @@ def _written(experiment: Experiment, folder: Path, team: Team, stack: ExitStack)
     if not team.leads:
         return experiment
     stack.enter_context(holding(folder))
-    content = json.dumps(experiment.describe(), indent=2, ensure_ascii=False)
+    content = json.dumps(_described(experiment, folder), indent=2, ensure_ascii=False)
     with replacing(folder / FILE_NAME) as scratch:
         scratch.write_text(content + "\n", encoding="utf-8")
     return experiment
+
+
+def _described(experiment: Experiment, folder: Path) -> dict[str, Any]:
+    """The experiment, with methods and seeds of an earlier one whose runs stay beside its own."""
+    told, path, others = experiment.describe(), folder / FILE_NAME, _other_runs(experiment, folder)
+    if not others or not path.exists():
+        return told
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    labels = {run.parent.name for run in others} - {*experiment.algorithms}
+    seeds = {run.name for run in others} - {f"seed-{seed}" for seed in told["seeds"]}
+    methods = [method for method in kept["algorithms"] if method["label"] in labels]
+    more = [seed for seed in kept.get("seeds", ()) if f"seed-{seed}" in seeds]
+    both = {"seeds": [*told["seeds"], *more], "algorithms": [*told["algorithms"], *methods]}
+    return {**told, **both}
 
 
 def _run_one(
@@ -267,7 +282,7 @@ def _check_folder(experiment: Experiment, folder: Path, resume: bool, team: Team
         raise ConfigurationError(
             [f"{folder} holds another run; resume it, choose another folder, or remove it"]
         )
-    found = list(_other_runs(experiment, folder, team)) or _other_request(experiment, folder)
+    found = list(_hindrances(experiment, folder, team)) or _other_request(experiment, folder)
     if found:
         more = [f"and {len(found) - NAMED} more like these"] if len(found) > NAMED else []
         raise ConfigurationError(found[:NAMED] + more)
@@ -278,10 +293,7 @@ def _other_request(experiment: Experiment, folder: Path) -> list[str]:
 
     There may be other seeds and other methods.
     """
-    names = {(label, seed) for label in experiment.algorithms for seed in experiment.settings.seeds}
-    requested = {folder / label / f"seed-{seed}" for label, seed in names}
-    others = [p.parent for p in folder.rglob(record.FILE_NAME) if p.parent not in requested]
-    path = folder / FILE_NAME
+    path, others = folder / FILE_NAME, _other_runs(experiment, folder)
     if not others or not path.exists():
         return []
     try:
@@ -302,13 +314,20 @@ def _other_request(experiment: Experiment, folder: Path) -> list[str]:
     ]
 
 
+def _other_runs(experiment: Experiment, folder: Path) -> list[Path]:
+    """The folders of the runs that this experiment does not name."""
+    names = {(label, seed) for label in experiment.algorithms for seed in experiment.settings.seeds}
+    requested = {folder / label / f"seed-{seed}" for label, seed in names}
+    return [p.parent for p in folder.rglob(record.FILE_NAME) if p.parent not in requested]
+
+
 def _request(told: dict[str, Any]) -> dict[str, Any]:
     """What all runs of an experiment have in common, and its methods by their labels."""
     alike = {name: value for name, value in told.items() if name not in MAY_DIFFER}
     return {**alike, "algorithms": {a["label"]: a for a in told["algorithms"]}}
 
 
-def _other_runs(experiment: Experiment, folder: Path, team: Team) -> Iterator[str]:
+def _hindrances(experiment: Experiment, folder: Path, team: Team) -> Iterator[str]:
     """What keeps the runs begun in ``folder`` from going on."""
     for seed in experiment.settings.seeds:
         requests = {

@@ -43,7 +43,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,12 @@ from .files import replacing, writing
 
 SCHEMA = 1
 FILE_NAME = "record.jsonl"
-NEEDED = {"start": ("schema",), "evaluation": ("round", "measures", "seconds")}
+ROUND = {"round": int}
+NEEDED: dict[str, dict[str, type]] = {
+    "start": {"schema": int},
+    "evaluation": {**ROUND, "measures": dict, "seconds": dict},
+}
+OF_A_RUN = {"label": str, "seed": int, "agents": int, "rounds": int}  # which no report can lack
 EXPERIMENT_FILE = "experiment.json"  # beside the folders of an experiment's runs, as are
 PAGE, TABLE, FIGURES = "report.html", "table.csv", "figures"  # of its report
 
@@ -158,6 +163,11 @@ def read(path: str | Path) -> Record:
             f"{path} has schema {lines[0]['schema']}, expected {SCHEMA}; "
             "read it with the version of peerlearn that wrote it"
         )
+    if missing := _missing(lines[0], OF_A_RUN):
+        raise ValueError(
+            f"{path} is damaged: its first line {missing}; mend it, or "
+            f"remove {path.parent} to train this run again"
+        )
     return from_lines(lines, path.parent)
 
 
@@ -185,7 +195,9 @@ def read_all(folder: str | Path) -> list[Record]:
     found = sorted(Path(folder).rglob(FILE_NAME), key=lambda p: (p.stat().st_ctime_ns, str(p)))
     paths = [p for p in found if first_line(p)]  # a run killed before its first line has none
     if not paths:
-        raise ValueError(f"{folder} holds no run: no {FILE_NAME} in it or below it")
+        folders = Path(folder).is_dir()
+        why = f"no {FILE_NAME} in it or below it tells of one" if folders else "it is no folder"
+        raise ValueError(f"{folder} holds no run: {why}")
     records = [read(p) for p in paths]
     return sorted(records, key=lambda r: r.start.get("started", ""))
 
@@ -213,7 +225,7 @@ def evaluated(path: Path) -> list[int]:
 
 
 def _lines(path: Path) -> Iterable[dict[str, Any]]:
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, start=1):
             try:
                 found = json.loads(line)
@@ -235,7 +247,11 @@ def _line_problem(line: Any) -> str:
     """What a line lacks, if anything."""
     if not isinstance(line, dict) or not isinstance(line.get("kind"), str):
         return "has no kind"
-    missing = [name for name in NEEDED.get(line["kind"], ("round",)) if name not in line]
+    return _missing(line, NEEDED.get(line["kind"], ROUND))
+
+
+def _missing(line: dict[str, Any], needed: Mapping[str, type]) -> str:
+    missing = [name for name, kind in needed.items() if not isinstance(line.get(name), kind)]
     return f"has no {' and no '.join(missing)}" if missing else ""
 
 

@@ -153,7 +153,7 @@ class Session:
             if not bool(bad.any()):
                 raise
             agents = [self.learner.agents[row] for row in bad.nonzero()[:, 0].tolist()]
-            raise Diverged(self.setup.label, self.done, agents, "parameters") from error
+            raise self._divergence(self.done, agents, "parameters") from error
 
     def _watch(self, graph: nx.Graph | None) -> None:
         """Tell in the record when the graph falls apart, and when it is whole again."""
@@ -238,7 +238,12 @@ class Session:
         return {name: found[name] for name in order}
 
     def _diverged(self, round: int, agents: list[int], what: str) -> None:
-        raise self.team.common(Diverged(self.setup.label, round, agents, what))
+        raise self.team.common(self._divergence(round, agents, what))
+
+    def _divergence(self, round: int, agents: list[int], what: str) -> Diverged:
+        """Of pooled data there is one learner, which is none of the agents."""
+        whose = [] if self.setup.algorithm.pools_data else agents
+        return Diverged(self.setup.label, round, whose, what)
 
     # --- what is measured and kept --------------------------------------------------------
 

@@ -83,7 +83,7 @@ class FedAvg(LocalTraining):
         if self.local_steps is not None and self.local_epochs is not None:
             found.append(
                 f"got local_steps={self.local_steps} and local_epochs={self.local_epochs}, which "
-                "both say how long an agent trains; give one of them"
+                "both say how long an agent trains; give one of them, and the other as None"
             )
         return found
 

@@ -41,6 +41,12 @@ def _heard_out() -> Iterator[None]:
         raise
 
 
+def _sentences(error: ValueError | OSError) -> list[str]:
+    if isinstance(error, OSError) and error.filename is not None:
+        return [f"{error.filename}: {error.strerror}"]
+    return getattr(error, "problems", None) or str(error).splitlines()
+
+
 @contextmanager
 def told(on_interrupt: str = "stopped") -> Iterator[None]:
     """Errors of the library become sentences and an exit status, without a traceback.
@@ -61,8 +67,7 @@ def told(on_interrupt: str = "stopped") -> Iterator[None]:
         tell([str(error)] if speaks(error) else [])
         raise typer.Exit(LOST if isinstance(error, Lost) else FAILED) from None
     except (ValueError, OSError) as error:
-        problems = getattr(error, "problems", None) or str(error).splitlines()
-        tell(problems if speaks(error) else [])
+        tell(_sentences(error) if speaks(error) else [])
         raise typer.Exit(BAD_INPUT) from None
     except KeyboardInterrupt as error:
         if on_interrupt and speaks(error):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .console import console, told
+from .console import console, tell, told
 
 
 def report(
@@ -15,6 +15,7 @@ def report(
 ) -> None:
     """Write one HTML page, with figures, about all runs in a folder."""
     with told():
-        from ..report import build
+        from ..report import build, left_out
 
         console().print(f"report: {build(folder)}", markup=False, soft_wrap=True)
+        tell(left_out(folder), "warning")

@@ -148,6 +148,7 @@ def _conclude(experiment: Experiment, outcome: Outcome) -> None:
         screen.print(f"{outcome.skipped} of {runs} runs were finished before, in {outcome.folder}")
     screen.print(report.summary_table(record.read_all(outcome.folder)))
     screen.print(f"report: {report.build(outcome.folder)}", markup=False, soft_wrap=True)
+    tell(report.left_out(outcome.folder), "warning")
     tell(map(str, outcome.failures))
 
 
@@ -178,7 +179,8 @@ class Bars:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.progress.stop()
+        if self.progress.live.is_started:  # else rich would print an empty line
+            self.progress.stop()
 
     def show(self, step: Step) -> None:
         """Move the bar of ``step.label``; the first step brings all bars to the screen."""

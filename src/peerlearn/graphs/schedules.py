@@ -260,8 +260,11 @@ def problems(graph: nx.Graph | GraphSchedule) -> list[str]:
 def _union(schedule: GraphSchedule) -> nx.Graph:
     """All edges of the first rounds, until they connect everybody or the window ends.
 
-    Where no round's graph may fall apart all of them are asked for, and say so.
+    Where no round's graph may fall apart all of them are asked for, and say so. A schedule that
+    thins out a graph brings each of its edges in time, however seldom.
     """
+    if isinstance(schedule, _OfGraph) and not schedule.any_graph:
+        return schedule.graph
     union = nx.empty_graph(schedule.agents)
     for round in range(schedule.window):
         union.add_edges_from(schedule.at(round).edges)

@@ -15,6 +15,7 @@ from ..data.datasets import Data, length
 from ..errors import ConfigurationError, nearest, short
 from ..measure import RESERVED
 from ..randomness import EVALUATION, preserved, seed_from, seed_generators
+from ..words import listed
 from .explained import explained, whose
 from .modules import Buffers, Layout
 from .samples import Samples, pick
@@ -93,6 +94,8 @@ class Judge:
             judged = self._task.judge(self._module, self._agents[0])
         require_measures(judged, self._task.measures)
         require_measured(self._task.falls, [*self._task.measures, *judged])
+        if isinstance(self._samples, Streamed) and not any(self._tests):
+            require_none(self._task.measures.keys() - {"accuracy"})  # errors are counted
         self._judged = set(judged)
 
     def _writes_into(self, batches: Sequence[tuple[int, Any]]) -> bool:
@@ -228,6 +231,19 @@ def require_measured(falls: Mapping[str, bool], own: Sequence[str]) -> None:
         raise ConfigurationError([
             f"falls names {name!r}, which is no measure of the task's own; {nearest(name, own)}"
             for name in unknown
+        ])  # fmt: skip
+
+
+def require_none(measures: Iterable[str]) -> None:
+    """Of a stream without a test set nothing is left to measure anything on.
+
+    Raises:
+        ConfigurationError: there are measures all the same.
+    """
+    if names := listed(sorted(map(repr, measures))):
+        raise ConfigurationError([
+            f"the stream has no test set, and keeps no samples to measure {names} on; give it a "
+            f"test set, or leave {names} out"
         ])  # fmt: skip
 
 

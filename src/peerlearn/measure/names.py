@@ -7,5 +7,5 @@ TRAFFIC = frozenset(
 )
 RESERVED = TRAFFIC | {
     "loss", "consensus_error", "consensus_error_normalized", "gradient_evaluations", "predictions",
-    "cumulative_loss", "cumulative_error",
+    "cumulative_loss", "cumulative_error", "team_loss", "communication",
 }  # fmt: skip

@@ -4,5 +4,6 @@ from .numbers import Number
 from .page import build
 from .summary import Row, summarize
 from .table import summary_table
+from .unread import left_out
 
-__all__ = ["Number", "Row", "build", "summarize", "summary_table"]
+__all__ = ["Number", "Row", "build", "left_out", "summarize", "summary_table"]

@@ -84,6 +84,8 @@ def measured(record: Record, measure: str) -> np.ndarray:
 
     n is the number of agents, or 1 for a shared learner and for what is measured of the team.
     """
+    if measure in record.history:
+        return _flat(record.history[measure])
     if measure == TEAM_LOSS:
         return _flat(values(record.history, "cumulative_loss")).sum(axis=1, keepdims=True)
     if measure == COMMUNICATION:

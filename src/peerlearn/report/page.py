@@ -19,6 +19,7 @@ from .groups import graph_names, graph_of, grouped
 from .measures import is_coordinated, main_measure, outcome, rises, rounds_apart, talks
 from .numbers import NOTHING, Number, over_seeds, show
 from .summary import TEXTUAL, Row, cells, summarize
+from .unread import left_out
 from .words import words
 
 PICTURES = (maps, rollouts)  # of what runs have kept to be drawn; each finds its own
@@ -89,6 +90,7 @@ def _content(records: Sequence[Record], folder: Path) -> dict[str, Any]:
         },
         "sections": _sections(records),
         "runs": [_run(r, folder) for r in records],
+        "left_out": left_out(folder),
         "experiment": _experiment(folder),
     }
 
@@ -96,7 +98,7 @@ def _content(records: Sequence[Record], folder: Path) -> dict[str, Any]:
 def _experiment(folder: Path) -> str:
     """The experiment as it was asked for, where the runs come from an experiment file."""
     path = folder / EXPERIMENT_FILE
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 def _summary(records: Sequence[Record], rows: Sequence[Row]) -> str:
@@ -198,7 +200,7 @@ def _run(record: Record, folder: Path) -> dict[str, str]:
         "seed": str(record.seed),
         "how it went": "; ".join(filter(None, parts)),
         "gradients": str(start.get("gradients") or NOTHING),
-        "seconds": show(_total(record), "s"),
+        "seconds": show(_total(record), unit="tenths"),
         "started": _moment(start.get("started")),
         "folder": str(where),
     }

@@ -10,12 +10,14 @@ from typing import Any
 
 from .numbers import Number
 from .summary import Row
+from .words import column
 
 
 def save(rows: Sequence[Row], path: Path) -> None:
     """Write one line for each algorithm.
 
-    Columns are the attributes of `Row`. A number over several seeds is its mean; its standard
+    Columns are the attributes of `Row`, and the task's own measures (one that is called like an
+    attribute has "(own)" behind its name). A number over several seeds is its mean; its standard
     deviation stands in the column ``..._spread`` beside it. Shares are between 0 and 1, and what
     was not measured is empty.
     """
@@ -30,11 +32,12 @@ def save(rows: Sequence[Row], path: Path) -> None:
 
 def _line(row: Row) -> dict[str, Any]:
     found: dict[str, Any] = {}
+    names = {field.name for field in fields(row)}
     for field in fields(row):
         value = getattr(row, field.name)
         if isinstance(value, Mapping):
             for name, number in value.items():
-                found |= _number(name, number)
+                found |= _number(column(name, names), number)
         elif isinstance(value, tuple) and not isinstance(value, Number):
             found[field.name] = "; ".join(map(str, value))
         elif isinstance(value, str | int):

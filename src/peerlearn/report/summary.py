@@ -25,7 +25,7 @@ from .measures import (
     rises,
 )
 from .numbers import NOTHING, Number, over_seeds, show
-from .words import words
+from .words import column, words
 
 TEXTUAL = ("algorithm", "remarks")
 
@@ -93,28 +93,33 @@ def cells(row: Row) -> dict[str, str]:
     points = is_share(row.measure)
     wrong = None if row.measure == "error_rate" else row.wrong  # never the same column twice
     coordinator = (row.coordinator_sent, row.coordinator_received)
-    through = " / ".join(show(way, "bytes") for way in coordinator) if any(coordinator) else NOTHING
+    through = " / ".join(show(way, "bytes_sent") for way in coordinator)
     seconds = (row.gradient_seconds, row.exchange_seconds, row.evaluation_seconds)
+    spent = " / ".join(show(s, unit="tenths") for s in seconds)
     done = " to ".join(f"{r:,}" for r in sorted({min(row.rounds), max(row.rounds)}))
-    return {
+    before = {
         "algorithm": row.label,
         f"{words(row.measure)}, mean": show(row.mean, row.measure),
         "worst agent": show(row.worst, row.measure),
         "best agent": show(row.best, row.measure),
-        **{words(name): show(number, name) for name, number in row.others.items()},
+    }
+    behind = {
         "cumulative loss": show(row.cumulative_loss),
         "wrong predictions": show(wrong, "error_rate"),
         "consensus error": show(row.consensus_error),
-        "bytes sent per agent": show(row.bytes_sent, "bytes"),
-        "communication": show(row.communication, "bytes"),
-        "coordinator: sent / received": through,
+        "bytes sent per agent": show(row.bytes_sent, "bytes_sent"),
+        "communication": show(row.communication, "bytes_sent"),
+        "coordinator: sent / received": through if any(coordinator) else NOTHING,
         "variance over agents": show(row.variance),
         "gradients per agent": show(row.gradient_evaluations, "gradient_evaluations"),
-        "generalization gap": show(row.generalization_gap, "points" if points else ""),
-        "seconds: gradient / exchange / evaluation": " / ".join(show(s, "s") for s in seconds),
+        "generalization gap": show(row.generalization_gap, unit="points" if points else ""),
+        "seconds: gradient / exchange / evaluation": spent,
         "rounds": done if set(row.rounds) == {row.planned} else f"{done} of {row.planned:,}",
         "remarks": "; ".join(row.remarks),
     }
+    taken = before | behind
+    own = {column(words(n), taken): show(number, n) for n, number in row.others.items()}
+    return before | own | behind
 
 
 def _row(

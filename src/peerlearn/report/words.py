@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from .measures import TEAM_LOSS
 
 
@@ -16,3 +18,8 @@ def titled(measure: str) -> str:
     """Its name at the beginning of a title."""
     name = words(measure)
     return f"{name[:1].upper()}{name[1:]}"
+
+
+def column(measure: str, others: Container[str]) -> str:
+    """The name of a column for a task's own measure, beside the others of a table."""
+    return f"{measure} (own)" if measure in others else measure

@@ -47,8 +47,10 @@ class Task(BaseTask):
             suffered before it learned, with its network in training mode.
         test: what networks are evaluated on: one dataset for all, or one per agent. A stream's
             own test set takes precedence.
-        measures: name -> function of (outputs, targets) whose mean over the test set is reported;
-            the loss always is.
+        measures: name -> function of (outputs, targets) whose mean over the test set is reported,
+            and as ``train_...`` that over the agent's own data, of which a stream keeps none; the
+            loss always is. One whose name ends in accuracy or error_rate is a share, and shown in
+            percent.
         evaluate: a function of an agent's module (in evaluation mode) to further measures.
         falls: name of one of these measures -> whether less of it is better, as in
             {"latency_s": True}. A report needs it to tell the best agent from the worst. It is
