@@ -129,6 +129,12 @@ def test_a_rate_that_falls_below_zero():
     told(problems(algorithm=pl.DSGD(lr=falling)), "lr is -0.75 in round 1", "not negative")
 
 
+def test_a_rate_that_outgrows_all_numbers_by_the_last_round():
+    growing = pl.schedules.geometric(1e-3, 10.0)
+    found = problems(algorithm=pl.DiNNO(rho=growing), rounds=43)
+    told(found, "rho is 1e+39 in round 42, expected at most 3.4e+38", "grow more slowly")
+
+
 def test_a_schedule_that_does_not_say_how_many_agents_it_has():
     class Nameless(graphs.GraphSchedule):
         window = 1
