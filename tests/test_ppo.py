@@ -125,6 +125,15 @@ def test_what_an_actors_numbers_mean(discrete):
     torch.testing.assert_close(policy.entropy(numbers), reference.entropy())
 
 
+def test_a_network_gives_the_actors_numbers_and_last_the_value():
+    policy, seen = Policy(3, 4, hidden=(5, 6)), torch.randn(7, 3)
+    alone = {name: p[None] for name, p in policy.named_parameters()}
+    numbers, value = policy(seen).tensor_split([4], dim=-1)
+    torch.testing.assert_close(numbers, policy.team_actor(alone)(seen[None])[0])
+    torch.testing.assert_close(value[:, 0], policy.team_critic(alone)(seen[None])[0])
+    np.testing.assert_allclose(policy.act(seen), numbers.detach(), rtol=1e-5)
+
+
 @pytest.mark.parametrize("discrete", [False, True])
 def test_actions_follow_their_distribution(discrete):
     policy = Policy(3, 3, hidden=(5,), discrete=discrete, variance=0.3)
@@ -439,12 +448,47 @@ def test_policies_are_saved_loaded_and_run_alone(tmp_path):
         again.act([1, 2, 3])
 
 
-def test_a_run_on_disk_gives_its_policies(tmp_path):
-    run = train(pursuit(**SMALL), pl.DiNNO(), 2, out=tmp_path)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("discrete", [False, True])
+def test_what_is_loaded_is_what_was_saved_to_the_bit(discrete, dtype, tmp_path):
+    policy = Policy(3, 4, hidden=(5, 6), discrete=discrete, variance=0.3).to(dtype)
+    policy.save(tmp_path / "new" / "policy.safetensors")
+    again = Policy.load(tmp_path / "new" / "policy.safetensors")
+    assert again.settings() == policy.settings()
+    assert not again.training
+    for name, value in policy.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value), name
+    seen = np.random.default_rng(0).normal(size=(7, 3))
+    one, other = (p.act(seen, np.random.default_rng(1)) for p in (policy, again))
+    np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_run_on_disk_gives_its_policies(dtype, tmp_path):
+    run = train(pursuit(**SMALL, variance=0.2), pl.DiNNO(), 2, out=tmp_path, dtype=dtype)
     policy = pl.Policy.of_run(tmp_path, 2)
     assert torch.equal(torch.nn.utils.parameters_to_vector(policy.parameters()), run.theta[2])
+    assert (policy.variance, policy.training) == (0.2, False)
     with pytest.raises(ValueError, match=r"agent is 3, .*0 to 2"):
         pl.Policy.of_run(tmp_path, 3)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [{"hidden": (5, 0)}, {"actions": 0}, {"observation_size": 0}, {"variance": 0.0}],
+)
+def test_policies_that_cannot_be(sizes):
+    with pytest.raises(ValueError, match="expected positive numbers"):
+        Policy(**{"observation_size": 3, "actions": 2, **sizes})
+
+
+def test_a_policy_is_as_large_as_published_unless_told_otherwise():
+    """Three hidden layers of 64 in actor and critic, and actions of the same variance in a task."""
+    of_task, by_itself = pursuit().policy(0), Policy(12, 5)
+    assert of_task.settings() == by_itself.settings()
+    layers = [13 * 64, 65 * 64, 65 * 64]
+    both = 2 * sum(layers) + 65 * 5 + 65
+    assert sum(p.numel() for p in by_itself.parameters()) == both
 
 
 def test_no_policy_is_read_from_another_file(tmp_path):
