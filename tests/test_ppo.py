@@ -14,7 +14,12 @@ from peerlearn.engines import ENGINES
 from peerlearn.environments import Environment, Step
 from peerlearn.errors import ConfigurationError
 from peerlearn.learner import Learner
-from peerlearn.learners.experience import generalized_advantages, rewards_to_go, standardized
+from peerlearn.learners.experience import (
+    generalized_advantages,
+    play,
+    rewards_to_go,
+    standardized,
+)
 from peerlearn.learners.policies import Policy
 from peerlearn.learners.ppo import clipped
 from peerlearn.tasks import PPOTask, pettingzoo, pursuit
@@ -241,6 +246,17 @@ def test_agents_that_leave_early_learn_from_what_they_did():
     steps = learner.evaluate(learner.initial())["environment_steps"]
     assert steps.tolist() == [4 * 3] * 2  # as long as anybody was there
     assert float((batch.weights * batch.advantages)[1].sum()) == pytest.approx(0, abs=1e-12)
+
+
+def test_episodes_end_when_nobody_is_left_to_act():
+    """With time to spare; whoever watches is called at the start and after each step."""
+    world, seen = Corridor((3, 2)), []
+    world.steps = 9
+    zeros = np.zeros((2, 4, 2))
+    found = play(world, lambda *_: zeros, 4, np.random.default_rng(0), lambda: seen.append(1))
+    assert (world.time, len(seen), found.steps) == (3, 4, 3 * 4)
+    assert found.acted.sum(axis=(0, 2)).tolist() == [3 * 4, 2 * 4]
+    assert found.observations.shape == (10, 2, 4, 3)
 
 
 def test_time_that_is_up_is_no_end():
