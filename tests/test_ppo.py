@@ -92,6 +92,16 @@ def test_generalized_advantages_by_hand():
     assert float(terminal[2]) == pytest.approx(3 - 1.5)  # nothing is left after the end
 
 
+def test_advantages_of_a_truncated_episode_are_those_of_its_steps_alone():
+    draw = torch.Generator().manual_seed(0)
+    rewards, values = torch.randn(7, generator=draw), torch.randn(8, generator=draw)
+    steps = torch.arange(7)
+    valued, goes_on = (steps < 3).float(), (steps < 2).float()
+    whole = generalized_advantages(rewards, values, valued, goes_on, 0.9, 0.8)
+    alone = generalized_advantages(rewards[:3], values[:4], valued[:3], goes_on[:3], 0.9, 0.8)
+    assert torch.equal(whole[:3], alone)
+
+
 def test_with_lambda_one_and_values_of_zero_advantages_are_rewards_to_go():
     rewards = torch.rand(7, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     ones, zeros = torch.ones_like(rewards), torch.zeros(8, 3, dtype=torch.float64)
