@@ -125,6 +125,12 @@ def test_standardized_looks_at_what_counts():
     assert standardized(values, weights)[0].tolist() == pytest.approx([-1, 0, 1, 0])
 
 
+@pytest.mark.parametrize("weights", [[1.0, 1.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+def test_where_all_that_counts_is_alike_standardized_is_zero(weights):
+    values = torch.full((1, 3), 7.0)
+    assert standardized(values, torch.tensor([weights])).tolist() == [[0, 0, 0]]
+
+
 @pytest.mark.parametrize("discrete", [False, True])
 def test_what_an_actors_numbers_mean(discrete):
     policy = Policy(3, 4, hidden=(5,), discrete=discrete, variance=0.3)
