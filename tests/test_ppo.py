@@ -120,7 +120,7 @@ def test_the_clipped_ratio(ratio, advantage, expected):
 
 
 def test_standardized_looks_at_what_counts():
-    values = torch.tensor([[1.0, 2.0, 3.0, 100.0]], dtype=torch.float64)
+    values = torch.tensor([[10.0, 20.0, 30.0, 100.0]], dtype=torch.float64)
     weights = torch.tensor([[1.0, 1.0, 1.0, 0.0]], dtype=torch.float64)
     assert standardized(values, weights)[0].tolist() == pytest.approx([-1, 0, 1, 0])
 
