@@ -76,7 +76,9 @@ def spread(learner, seed=0, by=0.3):
 def test_rewards_to_go():
     rewards = torch.tensor([[1.0, 0.0], [2.0, 0.0], [4.0, 8.0]])
     expected = [[1 + 0.5 * (2 + 0.5 * 4), 0.25 * 8], [2 + 0.5 * 4, 4.0], [4.0, 8.0]]
+    given = rewards.clone()
     assert rewards_to_go(rewards, 0.5).tolist() == expected
+    assert torch.equal(rewards, given), "which are also counted as they were paid"
 
 
 def test_generalized_advantages_by_hand():
