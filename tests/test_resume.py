@@ -23,7 +23,7 @@ from helpers import (
 
 import peerlearn as pl
 from peerlearn.checkpoint import FILE_NAME as CHECKPOINT
-from peerlearn.checkpoint import load
+from peerlearn.checkpoint import load, save
 from peerlearn.errors import ConfigurationError
 
 
@@ -153,6 +153,25 @@ def test_the_choice_between_loop_and_vmap_is_kept(gradients, tmp_path, monkeypat
     resumed = train(task, out=tmp_path, resume=True)
     assert torch.equal(resumed.theta, whole.theta)
     same_history(resumed, whole)
+
+
+@pytest.mark.parametrize("round", [0, 3, 9])
+def test_an_evaluation_whose_checkpoint_was_never_written_is_made_again(
+    round, tmp_path, monkeypatch
+):
+    def crash(path, kept):
+        if kept.round == round:
+            raise Crash
+        save(path, kept)
+
+    options = {"out": tmp_path, "checkpoint_every": 1}
+    with monkeypatch.context() as patch:
+        patch.setattr("peerlearn.archive.checkpoints.save", crash)
+        with pytest.raises(Crash):
+            train(**options)
+    resumed = train(**options, resume=True)
+    assert pl.record.read(tmp_path).rounds.tolist() == [0, 3, 6, 9]
+    same_history(resumed, train())
 
 
 def test_a_finished_run_is_given_back(tmp_path):
