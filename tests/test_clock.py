@@ -1,5 +1,7 @@
 """Seconds: those of each name add up, and go on after a run is resumed."""
 
+from contextlib import suppress
+
 import pytest
 
 from peerlearn.measure import Clock
@@ -19,7 +21,7 @@ def test_what_is_spent_under_a_name_adds_up_even_where_it_fails(waiting):
         with clock("gradient"):
             waiting(seconds)
     waiting(4)
-    with pytest.raises(KeyError), clock("exchange"):
+    with suppress(KeyError), clock("exchange"):
         waiting(8)
         raise KeyError
     assert clock.read() == {"gradient": 3, "exchange": 8, "evaluation": 0, "total": 15}
