@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import fields
@@ -172,6 +173,23 @@ def test_an_evaluation_whose_checkpoint_was_never_written_is_made_again(
     resumed = train(**options, resume=True)
     assert pl.record.read(tmp_path).rounds.tolist() == [0, 3, 6, 9]
     same_history(resumed, train())
+
+
+def test_each_checkpoint_is_written_once_after_its_record_is_on_the_disk(tmp_path, monkeypatch):
+    """Also that of a round that is evaluated, and of one after which the run is stopped."""
+    written = []
+    monkeypatch.setattr(pl.record.Recorder, "keep", lambda self: written.append("record"))
+    monkeypatch.setattr(
+        "peerlearn.archive.checkpoints.save", lambda path, kept: written.append(kept.round)
+    )
+
+    def interrupt(done):
+        if done == 5:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(out=tmp_path, checkpoint_every=1, on_round=interrupt)
+    assert written == [step for round in range(6) for step in ("record", round)]
 
 
 def test_a_finished_run_is_given_back(tmp_path):
