@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import functools
+import os
 import re
 from dataclasses import make_dataclass
 
@@ -577,6 +579,28 @@ def test_a_folder_that_another_process_writes(resume, tmp_path):
     ]
     for _ in range(2):  # a run lets go of its folder
         pl.train(task, pl.Isolated(), rounds=1, out=tmp_path, resume=True, device="cpu")
+
+
+def refusing(code):
+    """A system call that fails with an error number."""
+
+    def call(*arguments):
+        raise OSError(code, os.strerror(code))
+
+    return call
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_that_knows_no_locks_is_written_unheld(code, tmp_path, monkeypatch):
+    monkeypatch.setattr("peerlearn.lock.fcntl.flock", refusing(code))
+    with holding(tmp_path / "run"):
+        (tmp_path / "run" / "record.jsonl").touch()
+
+
+def test_what_else_keeps_a_folder_from_being_held_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("peerlearn.lock.fcntl.flock", refusing(errno.EIO))
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)), holding(tmp_path):
+        pytest.fail("it is not held")
 
 
 def test_a_folder_where_nothing_can_be_written(tmp_path):
