@@ -123,6 +123,15 @@ def test_a_generated_sample_is_as_the_concept_has_it():
     assert [float(stream.test(0, r)[0].max()) > 9 for r in (-1, 0, 4, 5)] == [False] * 3 + [True]
 
 
+@pytest.mark.parametrize("seed", [0, 3])
+def test_a_streams_concepts_are_those_of_its_drift_under_the_runs_seed(seed):
+    when = drift.random(0.3)
+    stream = made("generated", drift=when)
+    seen = [int(take(stream, [0], [0], 1, seed, r)[0].min() // 10) for r in range(20)]
+    assert seen == [when.concept(seed, r) for r in range(20)]
+    assert stream.drifts(seed, 20) == [r for r in range(1, 20) if seen[r] > seen[r - 1]] != []
+
+
 def test_a_generated_test_set_is_nobodys_samples_and_the_seeds_own():
     stream = generated(noise, AGENTS, test_size=8, ahead=8)
     tested, _ = stream.test(0, 0)
