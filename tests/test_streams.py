@@ -110,9 +110,10 @@ def test_another_seed_gives_other_samples(kind):
     assert not torch.equal(first, second)
 
 
-def test_agents_draw_different_samples():
-    inputs, _ = take(made("generated"), range(AGENTS), [0] * AGENTS, 8)
-    assert len({tuple(row.flatten().tolist()) for row in inputs}) == AGENTS
+def test_no_generated_sample_comes_again_nor_to_another_agent():
+    stream = made("generated")
+    inputs, _ = take(stream, range(AGENTS), [0] * AGENTS, 3 * stream.ahead)
+    assert len(inputs.flatten(0, 1).unique(dim=0)) == AGENTS * 3 * stream.ahead
 
 
 def test_a_generated_sample_is_as_the_concept_has_it():
