@@ -161,6 +161,23 @@ def test_interleaving_puts_the_minibatches_one_after_another(rates, first, size)
     assert torch.equal(take(interleaved(stream, rates), [0], [first], size)[0][0], expected)
 
 
+def test_interleaving_ends_with_the_last_turn_for_which_all_have_samples():
+    whole = interleaved(finite([samples(6), samples(9)]), (2, 4))
+    assert whole.length(0) == 2 * (2 + 4)
+    inputs, _ = take(whole, [0], [0], 12)
+    parts = [samples(n)[0][a:b] for n, a, b in ((6, 0, 2), (9, 0, 4), (6, 2, 4), (9, 4, 8))]
+    assert torch.equal(inputs[0], torch.cat(parts))
+    assert interleaved(made("dealt"), RATES).length(0) is None
+
+
+def test_interleaving_changes_neither_the_tests_nor_what_a_sample_weighs():
+    stream = made("generated", drift=drift.at([3]), sample_bytes=7)
+    whole = interleaved(stream, RATES)
+    assert whole.raw_bytes(0, 5, 9) == 35
+    for round in (2, 3):
+        assert all(map(torch.equal, whole.test(1, round), stream.test(1, round)))
+
+
 def test_a_stream_of_graphical_models_costs_far_less_than_a_millisecond_a_round():
     stream, agents = pl.tasks.graphical().data, np.arange(100)
     calls = []
