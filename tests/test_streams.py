@@ -178,6 +178,12 @@ def test_interleaving_changes_neither_the_tests_nor_what_a_sample_weighs():
         assert all(map(torch.equal, whole.test(1, round), stream.test(1, round)))
 
 
+@pytest.mark.parametrize("counts", [False, True])
+def test_interleaving_counts_what_is_suffered_where_its_stream_does(counts):
+    stream = type("Stream", (dealt,), {"prequential": counts})(samples(9), 2)
+    assert interleaved(stream, (1, 2)).prequential is counts
+
+
 def test_a_stream_of_graphical_models_costs_far_less_than_a_millisecond_a_round():
     stream, agents = pl.tasks.graphical().data, np.arange(100)
     calls = []
