@@ -193,6 +193,12 @@ def test_classes_appear():
     ("build", "words"),
     [
         (lambda: dealt(samples(9), 2, change=drift.labels(2)), "expected class numbers below 2"),
+        (
+            lambda: dealt(
+                samples(9), 2, test=(torch.ones(5, 4), torch.arange(5)), change=drift.labels()
+            ),
+            "a target is 4, expected class numbers below 3",
+        ),
         (lambda: dealt(samples(9), 2, change=drift.rotation()), "only square images"),
         (
             lambda: dealt((torch.ones(3, 1, 4, 5), torch.ones(3)), 2, change=drift.rotation()),
