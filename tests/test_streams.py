@@ -563,3 +563,24 @@ def test_a_stream_is_described_in_json_and_told_apart(kind):
     drifting = json.dumps(streamed(made(kind, drift=drift.at([3]))).describe())
     assert same == again != drifting
     assert f'"kind": "{kind}"' in same
+
+
+def cut(*sizes):
+    """The same samples, so many for each agent."""
+    return finite(list(zip(*(t.split(sizes) for t in samples(9)), strict=True)))
+
+
+APART = {
+    "order": (made("dealt"), made("dealt", shuffle=False)),
+    "change": (made("dealt", change=drift.labels(3)), made("dealt", change=drift.labels(4))),
+    "inputs": (dealt(samples(9), 2), dealt((samples(9)[0] + 1, samples(9)[1]), 2)),
+    "targets": (dealt(samples(9), 2), dealt((samples(9)[0], samples(9)[1].flip(0)), 2)),
+    "tests": (dealt(samples(9), 2, test=samples(5)), dealt(samples(9), 2, test=samples(5, 1))),
+    "whose": (cut(4, 5), cut(5, 4)),
+}
+
+
+@pytest.mark.parametrize(("one", "other"), APART.values(), ids=APART)
+def test_streams_that_give_other_samples_are_told_apart(one, other):
+    first, second = (streamed(s, batch_size=1).describe() for s in (one, other))
+    assert first != second
