@@ -301,6 +301,7 @@ def test_the_table_of_a_stream() -> None:
         assert row.cumulative_loss == (4000, None)
         assert row.wrong == pytest.approx((0.225, None))
         assert cells(row)["coordinator: sent / received"] == NOTHING
+        assert cells(row)["wrong predictions"] == NOTHING, "they are the main measure"
     assert rows[0].best == (0, None)
     assert rows[0].worst == pytest.approx((0.45, None))
     assert rows[0].communication == (10 * 4810 * 4 * 2 * 60, None)
