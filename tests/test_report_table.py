@@ -109,6 +109,13 @@ def test_rounds_are_those_of_all_seeds_and_seconds_have_no_spread() -> None:
     assert [r.total_seconds for (r,) in (both, one)] == [(0.017 * 320, None), (0.017 * 40, None)]
 
 
+def test_where_the_last_evaluation_tells_no_seconds_the_one_before_does() -> None:
+    run = lines()
+    run[-2]["seconds"] = {}
+    (row,) = summarize([from_lines(run)])
+    assert row.total_seconds == (0.017 * 580, None)
+
+
 def test_numbers_that_are_worked_out() -> None:
     run = lines()
     run[1]["measures"]["train_accuracy"] = [0.9] * 10  # the gap is that of the end
