@@ -81,6 +81,10 @@ BAD = {
         TINY.replace(TASK, DIGITS + "partition = 'dirichlet'\npartition_options = {alpa = 1.0}\n"),
         r"task.partition_options.alpa: unknown key; did you mean 'alpha'",
     ),
+    "seed of a partition": (
+        TINY.replace(TASK, DIGITS + "partition = 'iid'\npartition_options = {seed = 1}\n"),
+        r"task.partition_options.seed: unknown key",
+    ),
     "value of a partition's option": (
         TINY.replace(
             TASK, DIGITS + "partition = 'dirichlet'\npartition_options = {alpha = -1.0}\n"
