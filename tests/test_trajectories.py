@@ -255,6 +255,16 @@ def test_loops_depend_on_the_seed_alone():
     assert not np.array_equal(first[0], other[0])
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_planned_loops_keep_half_the_clearance_by_few_waypoints(seed):
+    world = floor_plan(10, 8, seed=seed)
+    for loop in planned(world, 2, seed, clearance_m=0.3):
+        places = finely(loop)
+        assert world.clearance(places).min() >= 0.3 / 2
+        length = np.linalg.norm(np.diff(places, axis=0), axis=1).sum()
+        assert length / len(loop) > 2 * planning_grid(world, 0.3).cell
+
+
 def test_a_world_that_lies_elsewhere_has_its_loops_there():
     here = floor_plan(10, 8, seed=2)
     there = replace(here, middle=(32.0, -7.0))
