@@ -158,7 +158,7 @@ def test_a_part_of_the_ground_is_a_part_of_the_grid():
     ("extent", "cell_m", "covered", "shape"),
     [
         ((0, 4.5, 0.2, 3), 1.0, (0, 5, 0, 3), (3, 5)),  # from the top left to the whole cell
-        ((0, 1.1, 0, 0.3), 0.1, (0, 1.1, 0, 0.3), (3, 11)),  # 1.1 / 0.1 is more than eleven
+        ((0.1, 0.4, 0, 0.3), 0.1, (0.1, 0.4, 0, 0.3), (3, 3)),  # 0.4 - 0.1 is more than 3 * 0.1
         ((2, 2, 1, 1), 0.25, (2, 2.25, 0.75, 1), (1, 1)),
     ],
 )
