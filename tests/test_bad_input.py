@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import functools
+import os
 import re
 from dataclasses import make_dataclass
 
@@ -127,6 +129,12 @@ def test_networks_of_other_layers():
 def test_a_rate_that_falls_below_zero():
     falling = pl.schedules.decaying(1.5, mu=1.0)
     told(problems(algorithm=pl.DSGD(lr=falling)), "lr is -0.75 in round 1", "not negative")
+
+
+def test_a_rate_that_outgrows_all_numbers_by_the_last_round():
+    growing = pl.schedules.geometric(1e-3, 10.0)
+    found = problems(algorithm=pl.DiNNO(rho=growing), rounds=43)
+    told(found, "rho is 1e+39 in round 42, expected at most 3.4e+38", "grow more slowly")
 
 
 def test_a_schedule_that_does_not_say_how_many_agents_it_has():
@@ -571,6 +579,28 @@ def test_a_folder_that_another_process_writes(resume, tmp_path):
     ]
     for _ in range(2):  # a run lets go of its folder
         pl.train(task, pl.Isolated(), rounds=1, out=tmp_path, resume=True, device="cpu")
+
+
+def refusing(code):
+    """A system call that fails with an error number."""
+
+    def call(*arguments):
+        raise OSError(code, os.strerror(code))
+
+    return call
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_that_knows_no_locks_is_written_unheld(code, tmp_path, monkeypatch):
+    monkeypatch.setattr("peerlearn.lock.fcntl.flock", refusing(code))
+    with holding(tmp_path / "run"):
+        (tmp_path / "run" / "record.jsonl").touch()
+
+
+def test_what_else_keeps_a_folder_from_being_held_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("peerlearn.lock.fcntl.flock", refusing(errno.EIO))
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)), holding(tmp_path):
+        pytest.fail("it is not held")
 
 
 def test_a_folder_where_nothing_can_be_written(tmp_path):

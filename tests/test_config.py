@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from peerlearn import experiment
 from peerlearn.algorithms import ALGORITHMS, DSGD
 from peerlearn.config import parse
+from peerlearn.config_tables import read_graph
 from peerlearn.data import files
 from peerlearn.describe import settings_of
 from peerlearn.errors import ConfigurationError
@@ -78,6 +79,10 @@ BAD = {
     "partition's option": (
         TINY.replace(TASK, DIGITS + "partition = 'dirichlet'\npartition_options = {alpa = 1.0}\n"),
         r"task.partition_options.alpa: unknown key; did you mean 'alpha'",
+    ),
+    "seed of a partition": (
+        TINY.replace(TASK, DIGITS + "partition = 'iid'\npartition_options = {seed = 1}\n"),
+        r"task.partition_options.seed: unknown key",
     ),
     "value of a partition's option": (
         TINY.replace(
@@ -313,6 +318,9 @@ def test_edges_that_a_schedule_would_lose_are_said(tmp_path):
     assert "draws its own edges, so those of the graph cycle would be lost" in only
     whole = load(write(tmp_path, TINY.replace("cycle", "complete") + own))
     assert "over complete, one_peer_exponential" in whole.summary()
+    drawn = {"name": "complete", "schedule": {"name": "proximity", "radius": 1.0}}
+    alone, problems = read_graph(drawn, agents=1)  # without edges there are none to lose
+    assert (alone.agents, problems) == (1, [])
 
 
 @pytest.mark.parametrize(

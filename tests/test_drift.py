@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -143,6 +144,38 @@ def test_images_turn():
     )
 
 
+@pytest.mark.parametrize(("degrees", "concept"), [(30.0, 1), (-20.0, 2), (65.0, 2), (10.0, 39)])
+def test_a_slope_turns_into_the_slope_of_the_turned_direction(degrees, concept):
+    """Linear images are interpolated exactly: x becomes x cos + y sin, counter-clockwise."""
+    x = torch.arange(20.0).expand(20, 20) - 9.5
+    y, angle = -x.T, math.radians(concept * degrees)
+    turned, _ = drift.rotation(degrees).apply(x[None, None], torch.zeros(1), 0, concept)
+    expected = x * math.cos(angle) + y * math.sin(angle)
+    within = x.hypot(y) < 9
+    torch.testing.assert_close(turned[0, 0][within], expected[within], rtol=0, atol=1e-4)
+
+
+def test_beyond_the_edge_of_a_turned_image_its_border_goes_on():
+    images = torch.full((2, 3, 8, 8), 0.7)
+    turned, _ = drift.rotation(33.0).apply(images, torch.zeros(2), 0, 1)
+    torch.testing.assert_close(turned, images)
+
+
+@pytest.mark.parametrize("degrees", [90.0, 45.0])
+def test_where_nobody_draws_nothing_is_turned(degrees):
+    """As in a round for which none of the agents hosted here was selected."""
+    stream = dealt(pictures(), 2, drift=drift.at([1]), change=drift.rotation(degrees))
+    nobody = np.zeros(0, np.int64)
+    inputs, targets = stream.take(0, nobody, nobody, 3, 1)
+    assert (inputs.shape, targets.shape) == ((0, 3, 2, 6, 6), (0, 3))
+
+
+def test_changes_that_are_not_told_more_are_as_documented():
+    """Quarter turns, and two classes to which one is added at a time."""
+    assert drift.change("rotation") == drift.rotation(90.0)
+    assert drift.change("classes") == drift.classes(first=2, step=1)
+
+
 def test_classes_appear():
     stream = dealt(
         pictures(12), 2, test=pictures(8), drift=drift.at([3, 6]), change=drift.classes(2, 1)
@@ -160,7 +193,25 @@ def test_classes_appear():
     ("build", "words"),
     [
         (lambda: dealt(samples(9), 2, change=drift.labels(2)), "expected class numbers below 2"),
+        (
+            lambda: dealt(
+                samples(9), 2, test=(torch.ones(5, 4), torch.arange(5)), change=drift.labels()
+            ),
+            "a target is 4, expected class numbers below 3",
+        ),
         (lambda: dealt(samples(9), 2, change=drift.rotation()), "only square images"),
+        (
+            lambda: dealt((torch.ones(3, 1, 4, 5), torch.ones(3)), 2, change=drift.rotation()),
+            "only square images",
+        ),
+        (
+            lambda: dealt((torch.ones(3, 1), torch.tensor([-1, 0, 1])), 2, change=drift.labels()),
+            "no class numbers",
+        ),
+        (
+            lambda: dealt((torch.ones(3, 1), torch.arange(3) + 2), 2, change=drift.classes()),
+            "no sample is of the first 2 classes",
+        ),
         (
             lambda: dealt((torch.ones(3, 1), torch.ones(3, 1)), 2, change=drift.classes()),
             "no class",

@@ -192,13 +192,15 @@ def test_a_policy_that_does_not_exist_is_refused():
         meeting("halt")
 
 
-def test_a_run_that_is_resumed_tells_the_same(tmp_path):
-    train(meeting(), tmp_path / "whole", evaluate_every=4)
+@pytest.mark.parametrize("stop", [8, 60], ids=["while it is apart", "once it is whole again"])
+def test_a_run_that_is_resumed_tells_the_same(stop, tmp_path):
+    options = {"rounds": stop + 4, "evaluate_every": 4}
+    whole = train(meeting(), tmp_path / "whole", **options)
     with pytest.raises(KeyboardInterrupt):
-        train(meeting(), tmp_path / "cut", evaluate_every=4, on_round=_stop_after(8))
-    resumed = train(meeting(), tmp_path / "cut", evaluate_every=4, resume=True)
-    assert events(tmp_path / "cut") == events(tmp_path / "whole")
-    assert torch.equal(resumed.theta, train(meeting()).theta)
+        train(meeting(), tmp_path / "cut", **options, on_round=_stop_after(stop))
+    resumed = train(meeting(), tmp_path / "cut", **options, resume=True)
+    assert events(tmp_path / "cut") == events(tmp_path / "whole") != []
+    assert torch.equal(resumed.theta, whole.theta)
 
 
 def _stop_after(round):

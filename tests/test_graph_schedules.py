@@ -83,12 +83,11 @@ def test_the_start_counts_as_round_0(name):
 
 
 @pytest.mark.parametrize("name", ["link_failures", "random_matchings"])
-def test_seeds_give_different_graphs_from_the_edges_of_the_base(name):
+def test_seeds_and_rounds_give_different_graphs_from_the_edges_of_the_base(name):
     make = partial(graphs.build_schedule, name, BASE, **NEEDED.get(name, {}))
-    drawn = [edges(make(seed=seed).at(5)) for seed in range(4)]
+    drawn = [edges(make(seed=seed).at(k)) for seed in range(4) for k in range(4)]
     assert all(d <= edges(BASE) for d in drawn)
-    assert len(set(map(frozenset, drawn))) == 4
-    assert edges(make(seed=1).at(5)) != edges(make(seed=1).at(6))
+    assert len(set(map(frozenset, drawn))) == 16, "no seed's rounds are another's, moved"
 
 
 @pytest.mark.parametrize("name", ["link_failures", "random_matchings"])
@@ -127,6 +126,20 @@ def test_links_fail_as_often_as_asked():
 def test_the_window_of_link_failures_sees_the_bottlenecks(p):
     for seed in range(5):
         assert graphs.problems(graphs.link_failures(graphs.path(20), p=p, seed=seed)) == []
+
+
+@pytest.mark.parametrize(
+    ("schedule", "missing"),
+    [
+        (graphs.link_failures(graphs.path(30), p=0.6), 0.6),
+        (graphs.random_matchings(graphs.cycle(30)), 2 / 3),  # each edge has two rivals
+        (graphs.random_matchings(graphs.complete(4)), 4 / 5),
+    ],
+    ids=["failures", "cycle", "complete"],
+)
+def test_the_window_is_the_shortest_that_misses_an_edge_once_in_a_million(schedule, missing):
+    expected = len(schedule.edges) * missing ** np.array([schedule.window, schedule.window - 1])
+    assert expected[0] <= 1e-6 < expected[1]
 
 
 @given(n=st.integers(2, 14), p=st.floats(0.3, 1), seed=st.integers(0, 50), k=st.integers(0, 9))
@@ -216,6 +229,7 @@ def test_a_function_may_give_any_graph_of_the_team():
     assert edges(schedule.at(0)) == set()
     assert edges(schedule.at(1)) == edges(graphs.path(3))
     assert list(schedule.at(1)) == [0, 1, 2]
+    assert edges(schedule.at(-1)) == edges(schedule.at(0))
     assert graphs.problems(schedule) == []
 
 
@@ -268,6 +282,7 @@ def test_proximity_is_judged_only_where_positions_are_known():
         (graphs.function(lambda k: nx.path_graph(2), agents=3), "round 0 has 2 agents, expected 3"),
         (graphs.function(lambda k: None, agents=3), "got a NoneType"),
         (nx.path_graph([2, 1]), "the nodes of the graph are 2, 1, expected the agents 0 to 1;"),
+        (nx.path_graph(["a", 0]), "the nodes of the graph are a, 0, expected the agents 0 to 1;"),
         (
             graphs.function(lambda k: nx.path_graph("abc"), agents=3),
             "the nodes of the graph of round 0 are a, b, c, expected the agents 0 to 2;",

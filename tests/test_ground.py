@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -58,7 +59,9 @@ def ground(wall, known=None):
 
 
 def test_places_begin_at_the_top_left():
-    places = ground([[0, 0, 0], [0, 0, 0]]).places
+    grid = ground([[0, 0, 0], [0, 0, 0]])
+    assert grid.cell_m == 1
+    places = grid.places
     assert places[0, 0].tolist() == [0.5, 1.5]
     assert places[1, 2].tolist() == [2.5, 0.5]
 
@@ -99,6 +102,17 @@ def test_of_a_world_walls_are_judged_that_are_no_further_than_two_cells_from_fre
     assert found.wall.tolist() == walls.tolist()
 
 
+@pytest.mark.parametrize("cell_m", [0.05, 0.15, 0.2])
+def test_a_world_that_lies_elsewhere_has_the_same_ground_there(cell_m):
+    """Though centres of cells lie on edges of pixels, where rounding would decide."""
+    here = World(np.random.default_rng(0).random((30, 50)) < 0.3, 0.1)
+    there = replace(here, middle=(17.3, -0.7))
+    one, other = (ground_of_world(world, cell_m) for world in (here, there))
+    assert (one.wall == other.wall).all()
+    assert (one.known == other.known).all()
+    assert np.subtract(other.extent, one.extent) == pytest.approx([17.3, 17.3, -0.7, -0.7])
+
+
 def test_the_ground_of_scans_by_hand():
     """A beam along the x axis from 0.5 to a hit at 3.5, in cells of one metre."""
     poses = np.array([[0.5, 0.5, 0.0]])
@@ -119,6 +133,45 @@ def test_the_border_of_the_grid_is_in_its_cells():
     assert found.wall.sum() == 4
     assert found.wall[-1, 2]
     assert found.wall[7, -1]
+
+
+def all_around(count=6):
+    """Scans from random places, most beams of which hit something."""
+    draw = np.random.default_rng(3)
+    poses = draw.uniform([-3, -3, 0], [3, 3, 7], (count, 3))
+    ranges = draw.uniform(0.2, 4, (count, 30))
+    return Scans(poses, np.linspace(0, 6, 30), np.where(ranges < 3, ranges, math.inf), 3.0)
+
+
+def test_a_part_of_the_ground_is_a_part_of_the_grid():
+    """What lies beyond the grid, to whichever side, is in none of its cells."""
+    whole = ground_of_scans(all_around(), 0.5, (-6, 6, -6, 6))
+    part = ground_of_scans(all_around(), 0.5, (-2, 2, -1, 2))
+    here = np.s_[8:14, 8:16]
+    assert (part.wall == whole.wall[here]).all()
+    assert (part.known == whole.known[here]).all()
+    assert part.wall.any()
+    assert whole.known.sum() > part.known.sum()
+
+
+@pytest.mark.parametrize(
+    ("extent", "cell_m", "covered", "shape"),
+    [
+        ((0, 4.5, 0.2, 3), 1.0, (0, 5, 0, 3), (3, 5)),  # from the top left to the whole cell
+        ((0.1, 0.4, 0, 0.3), 0.1, (0.1, 0.4, 0, 0.3), (3, 3)),  # 0.4 - 0.1 is more than 3 * 0.1
+        ((2, 2, 1, 1), 0.25, (2, 2.25, 0.75, 1), (1, 1)),
+    ],
+)
+def test_a_grid_covers_what_is_asked_for_with_whole_cells(extent, cell_m, covered, shape):
+    found = ground_of_scans(all_around(), cell_m, extent)
+    assert found.extent == pytest.approx(covered)
+    assert found.wall.shape == shape
+    assert found.cell_m == pytest.approx(cell_m)
+
+
+def test_no_cell_on_a_beams_way_is_left_out():
+    beam = Scans(np.array([[0.005, 0.01, 0.0]]), np.zeros(1), np.array([[2.99]]), 3.0)
+    assert ground_of_scans(beam, 0.02, (0, 3, 0, 0.02)).known.tolist() == [[True] * 150]
 
 
 def test_many_beams_are_worked_through_a_few_at_a_time(monkeypatch):

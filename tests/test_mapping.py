@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+import networkx as nx
 import numpy as np
 import pytest
 import torch
@@ -189,7 +190,9 @@ def test_the_loss_is_torchs_own_where_all_outputs_are_numbers():
 
 def test_a_run_keeps_maps_and_what_is_behind_them(tmp_path):
     task = in_room()
-    run = train(task, out=tmp_path)
+    near = {5: nx.complete_graph(3)}  # in the last round
+    graph = pl.graphs.function(lambda k: near.get(k, nx.path_graph(3)), agents=3)
+    run = train(task, out=tmp_path, graph=graph)
     assert snapshots.rounds(tmp_path) == [0, 3, 6]
     scene, last = snapshots.scene(tmp_path), snapshots.load(tmp_path, 6)
     assert torch.equal(scene["wall"], torch.from_numpy(task.ground.wall))
@@ -202,6 +205,8 @@ def test_a_run_keeps_maps_and_what_is_behind_them(tmp_path):
     assert (last["map"][1] - 255 * by_hand).abs().max() < 0.51
     assert np.array_equal(last["positions"], task.positions(5))
     assert last["edges"].tolist() == [[0, 1], [0, 2], [1, 2]]
+    assert np.array_equal(snapshots.load(tmp_path, 0)["positions"], task.positions(0))
+    assert snapshots.load(tmp_path, 0)["edges"].tolist() == [[0, 1], [1, 2]]
 
 
 @pytest.mark.parametrize(
@@ -217,6 +222,16 @@ def test_a_run_that_is_resumed_ends_alike(algorithm, tmp_path):
     resumed = train(algorithm=algorithm, out=tmp_path, resume=True)
     assert torch.equal(whole.theta, resumed.theta)
     assert record.read(tmp_path).final["wall_iou"].tolist() == whole.final["wall_iou"].tolist()
+
+
+def test_what_lies_behind_the_maps_is_drawn_anew_where_it_is_of_another_run_or_lost(tmp_path):
+    task, scene = in_room(), snapshots.scene_path(tmp_path)
+    snapshots.save(scene, {"wall": torch.ones(2, 2)})
+    for resume in (False, True):
+        train(task, out=tmp_path, resume=resume, callback=lambda e: e["round"] == 3)
+        assert torch.equal(snapshots.scene(tmp_path)["wall"], torch.from_numpy(task.ground.wall))
+        scene.unlink()
+    assert snapshots.scene(tmp_path) == {}
 
 
 def test_centralized_training_counts_each_point_once():

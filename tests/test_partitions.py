@@ -101,6 +101,25 @@ def test_every_partition_has_the_same_first_arguments_and_documents_the_others(n
         assert f"{option.name}:" in (function.__doc__ or "")
 
 
+@pytest.mark.parametrize(
+    ("name", "documented"),
+    [
+        ("shards", {"shards_per_agent": 2}),
+        ("dirichlet", {"alpha": 0.5}),
+        ("by_size", {"ratio": 10}),
+    ],
+)
+def test_what_is_not_given_is_as_published(name, documented):
+    one, other = (partition(name, balanced(), 7, **options) for options in ({}, documented))
+    assert all(map(torch.equal, one, other))
+
+
+@every_partition
+def test_a_target_that_is_no_number_is_refused(name):
+    with pytest.raises(ValueError, match="a target is NaN, which belongs to no class"):
+        partition(name, torch.tensor([0.0, np.nan, 1.0]), 2)
+
+
 def test_unknown_names_and_options_suggest_the_nearest():
     with pytest.raises(ValueError, match=r"'by_clas'; did you mean 'by_class'\? known: "):
         partition("by_clas", balanced(), 10)
@@ -141,10 +160,11 @@ def test_by_class_shares_classes_when_agents_are_many(agents):
     assert holders.max() - holders.min() <= 1
 
 
-def test_by_class_gives_larger_classes_more_agents():
-    targets = torch.tensor([0] * 90 + [1] * 10)
-    parts = partition("by_class", targets, 10)
-    assert [len(part) for part in parts] == [10] * 10
+@pytest.mark.parametrize(("sizes", "shares"), [((90, 10), [10] * 10), ((90, 46), [45, 23, 45, 23])])
+def test_by_class_gives_larger_classes_more_agents(sizes, shares):
+    targets = torch.arange(2).repeat_interleave(torch.tensor(sizes))
+    parts = partition("by_class", targets, len(shares))
+    assert [len(part) for part in parts] == shares
 
 
 @pytest.mark.parametrize("labels", [[5, 5, 9, 9], [-1, -1, 40, 40]])
@@ -231,6 +251,12 @@ def test_by_size_follows_the_ratio_or_the_sizes():
 def test_by_size_those_between_grow_by_equal_factors():
     parts = partition("by_size", torch.zeros(700, dtype=torch.int64), 3, ratio=4.0)
     assert [len(p) for p in parts] == [100, 200, 400]
+
+
+def test_by_size_ends_are_those_of_the_shares_to_half_a_sample():
+    shares = np.array([3, 1, 4, 1, 5])
+    sizes = [len(p) for p in partition("by_size", torch.zeros(97), 5, sizes=shares.tolist())]
+    assert abs(np.cumsum(sizes) - 97 * np.cumsum(shares) / shares.sum()).max() <= 0.5
 
 
 def test_by_size_leaves_nobody_empty_however_unequal_the_sizes():

@@ -14,7 +14,12 @@ from peerlearn.engines import ENGINES
 from peerlearn.environments import Environment, Step
 from peerlearn.errors import ConfigurationError
 from peerlearn.learner import Learner
-from peerlearn.learners.experience import generalized_advantages, rewards_to_go, standardized
+from peerlearn.learners.experience import (
+    generalized_advantages,
+    play,
+    rewards_to_go,
+    standardized,
+)
 from peerlearn.learners.policies import Policy
 from peerlearn.learners.ppo import clipped
 from peerlearn.tasks import PPOTask, pettingzoo, pursuit
@@ -71,7 +76,9 @@ def spread(learner, seed=0, by=0.3):
 def test_rewards_to_go():
     rewards = torch.tensor([[1.0, 0.0], [2.0, 0.0], [4.0, 8.0]])
     expected = [[1 + 0.5 * (2 + 0.5 * 4), 0.25 * 8], [2 + 0.5 * 4, 4.0], [4.0, 8.0]]
+    given = rewards.clone()
     assert rewards_to_go(rewards, 0.5).tolist() == expected
+    assert torch.equal(rewards, given), "which are also counted as they were paid"
 
 
 def test_generalized_advantages_by_hand():
@@ -85,6 +92,16 @@ def test_generalized_advantages_by_hand():
     assert found.tolist() == pytest.approx([*expected, deltas[2]])
     terminal = generalized_advantages(rewards, values, one([1.0, 1.0, 0.0]), goes_on, 0.9, 0.8)
     assert float(terminal[2]) == pytest.approx(3 - 1.5)  # nothing is left after the end
+
+
+def test_advantages_of_a_truncated_episode_are_those_of_its_steps_alone():
+    draw = torch.Generator().manual_seed(0)
+    rewards, values = torch.randn(7, generator=draw), torch.randn(8, generator=draw)
+    steps = torch.arange(7)
+    valued, goes_on = (steps < 3).float(), (steps < 2).float()
+    whole = generalized_advantages(rewards, values, valued, goes_on, 0.9, 0.8)
+    alone = generalized_advantages(rewards[:3], values[:4], valued[:3], goes_on[:3], 0.9, 0.8)
+    assert torch.equal(whole[:3], alone)
 
 
 def test_with_lambda_one_and_values_of_zero_advantages_are_rewards_to_go():
@@ -105,9 +122,15 @@ def test_the_clipped_ratio(ratio, advantage, expected):
 
 
 def test_standardized_looks_at_what_counts():
-    values = torch.tensor([[1.0, 2.0, 3.0, 100.0]], dtype=torch.float64)
+    values = torch.tensor([[10.0, 20.0, 30.0, 100.0]], dtype=torch.float64)
     weights = torch.tensor([[1.0, 1.0, 1.0, 0.0]], dtype=torch.float64)
     assert standardized(values, weights)[0].tolist() == pytest.approx([-1, 0, 1, 0])
+
+
+@pytest.mark.parametrize("weights", [[1.0, 1.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+def test_where_all_that_counts_is_alike_standardized_is_zero(weights):
+    values = torch.full((1, 3), 7.0)
+    assert standardized(values, torch.tensor([weights])).tolist() == [[0, 0, 0]]
 
 
 @pytest.mark.parametrize("discrete", [False, True])
@@ -123,6 +146,15 @@ def test_what_an_actors_numbers_mean(discrete):
     actions = reference.sample()
     torch.testing.assert_close(policy.log_prob(numbers, actions), reference.log_prob(actions))
     torch.testing.assert_close(policy.entropy(numbers), reference.entropy())
+
+
+def test_a_network_gives_the_actors_numbers_and_last_the_value():
+    policy, seen = Policy(3, 4, hidden=(5, 6)), torch.randn(7, 3)
+    alone = {name: p[None] for name, p in policy.named_parameters()}
+    numbers, value = policy(seen).tensor_split([4], dim=-1)
+    torch.testing.assert_close(numbers, policy.team_actor(alone)(seen[None])[0])
+    torch.testing.assert_close(value[:, 0], policy.team_critic(alone)(seen[None])[0])
+    np.testing.assert_allclose(policy.act(seen), numbers.detach(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("discrete", [False, True])
@@ -232,6 +264,17 @@ def test_agents_that_leave_early_learn_from_what_they_did():
     steps = learner.evaluate(learner.initial())["environment_steps"]
     assert steps.tolist() == [4 * 3] * 2  # as long as anybody was there
     assert float((batch.weights * batch.advantages)[1].sum()) == pytest.approx(0, abs=1e-12)
+
+
+def test_episodes_end_when_nobody_is_left_to_act():
+    """With time to spare; whoever watches is called at the start and after each step."""
+    world, seen = Corridor((3, 2)), []
+    world.steps = 9
+    zeros = np.zeros((2, 4, 2))
+    found = play(world, lambda *_: zeros, 4, np.random.default_rng(0), lambda: seen.append(1))
+    assert (world.time, len(seen), found.steps) == (3, 4, 3 * 4)
+    assert found.acted.sum(axis=(0, 2)).tolist() == [3 * 4, 2 * 4]
+    assert found.observations.shape == (10, 2, 4, 3)
 
 
 def test_time_that_is_up_is_no_end():
@@ -439,12 +482,47 @@ def test_policies_are_saved_loaded_and_run_alone(tmp_path):
         again.act([1, 2, 3])
 
 
-def test_a_run_on_disk_gives_its_policies(tmp_path):
-    run = train(pursuit(**SMALL), pl.DiNNO(), 2, out=tmp_path)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("discrete", [False, True])
+def test_what_is_loaded_is_what_was_saved_to_the_bit(discrete, dtype, tmp_path):
+    policy = Policy(3, 4, hidden=(5, 6), discrete=discrete, variance=0.3).to(dtype)
+    policy.save(tmp_path / "new" / "policy.safetensors")
+    again = Policy.load(tmp_path / "new" / "policy.safetensors")
+    assert again.settings() == policy.settings()
+    assert not again.training
+    for name, value in policy.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value), name
+    seen = np.random.default_rng(0).normal(size=(7, 3))
+    one, other = (p.act(seen, np.random.default_rng(1)) for p in (policy, again))
+    np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_run_on_disk_gives_its_policies(dtype, tmp_path):
+    run = train(pursuit(**SMALL, variance=0.2), pl.DiNNO(), 2, out=tmp_path, dtype=dtype)
     policy = pl.Policy.of_run(tmp_path, 2)
     assert torch.equal(torch.nn.utils.parameters_to_vector(policy.parameters()), run.theta[2])
+    assert (policy.variance, policy.training) == (0.2, False)
     with pytest.raises(ValueError, match=r"agent is 3, .*0 to 2"):
         pl.Policy.of_run(tmp_path, 3)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [{"hidden": (5, 0)}, {"actions": 0}, {"observation_size": 0}, {"variance": 0.0}],
+)
+def test_policies_that_cannot_be(sizes):
+    with pytest.raises(ValueError, match="expected positive numbers"):
+        Policy(**{"observation_size": 3, "actions": 2, **sizes})
+
+
+def test_a_policy_is_as_large_as_published_unless_told_otherwise():
+    """Three hidden layers of 64 in actor and critic, and actions of the same variance in a task."""
+    of_task, by_itself = pursuit().policy(0), Policy(12, 5)
+    assert of_task.settings() == by_itself.settings()
+    layers = [13 * 64, 65 * 64, 65 * 64]
+    both = 2 * sum(layers) + 65 * 5 + 65
+    assert sum(p.numel() for p in by_itself.parameters()) == both
 
 
 def test_no_policy_is_read_from_another_file(tmp_path):

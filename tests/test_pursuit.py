@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import json
 import math
@@ -197,6 +198,7 @@ def test_numbering_the_pursuers_otherwise_changes_nothing_else():
         ((0, 0), (0.3, -0.4), (0.75, -1)),
         ((0, 0), (1.19, 0.119), (1, 0.1)),
         ((0, 0.12), (1.2, 0), (0, -0.1)),
+        ((0, 0.12), (-1.2, 0), (0, -0.1)),
         ((-1, 0.6), (-1.1, 1.3), (-1 / 7, 0)),
         ((-1, -1), (-1.3, -1.3), (0, 0)),
         ((2, -3), (1.5, -2.5), (-1, 1)),
@@ -238,10 +240,12 @@ def test_what_a_pursuer_observes():
 
 def test_what_was_observed_does_not_change_later():
     world = Pursuit()
-    first = world.reset(3, np.random.default_rng(0))
-    kept = first.copy()
-    world.step(np.ones((3, 3, 5)))
-    np.testing.assert_array_equal(first, kept)
+    given = {"seen": world.place(np.zeros((4, 3, 2))), **world.scene(), **world.tally()}
+    kept = copy.deepcopy(given)
+    world.step(np.full((3, 3, 5), RIGHT))
+    assert (world.tally()["captures"] == 3).all()
+    for name, values in given.items():
+        np.testing.assert_array_equal(values, kept[name], err_msg=name)
 
 
 @pytest.mark.parametrize("reward", ["published", "mpe2"])
@@ -331,6 +335,7 @@ def test_a_seed_gives_its_episodes_however_many_are_asked_for(random):
 def test_all_end_together_because_time_is_up():
     world = Pursuit(steps=3)
     world.reset(2, np.random.default_rng(0))
+    np.testing.assert_array_equal(world.tally()["first_capture"], 3)
     for number in (1, 2, 3):
         step = world.step(np.zeros((3, 2, 5)))
         assert (step.acting == (number < 3)).all()
@@ -339,6 +344,16 @@ def test_all_end_together_because_time_is_up():
     np.testing.assert_array_equal(world.tally()["first_capture"], 3)
     with pytest.raises(ValueError, match="no episode of 3 steps is under way; call reset"):
         world.step(np.zeros((3, 2, 5)))
+
+
+@pytest.mark.parametrize("count", [0, 3, 8])
+def test_obstacles_are_the_first_so_many_of_the_published_places(count):
+    x = [-1.2, 0.1, -0.3, 0.9, -0.9, -0.1, -1.2, 1.3]
+    y = [-0.6, -1.1, 0.4, 0.75, 1.2, 1.3, 0.0, 0.0]
+    world = Pursuit(obstacles=count)
+    world.reset(1, np.random.default_rng(0))
+    places = [(a, b) for a, b, _ in zip(x, y, range(count), strict=False)]
+    assert [tuple(at) for at in world.scene()["obstacles"][:, 0].tolist()] == places
 
 
 def test_what_it_describes_makes_it_again():

@@ -107,12 +107,40 @@ def test_one_network_of_all_has_no_worst_agent() -> None:
     assert one.worst
 
 
+def test_of_what_a_team_measures_no_agent_is_best() -> None:
+    record = from_lines(lines(measure="team_reward"))
+    (row,) = summarize([record])
+    assert (row.best, row.worst, row.variance) == (None, None, None)
+    assert row.mean == pytest.approx((record.final["team_reward"].mean(), None))
+
+
+def test_of_one_agent_its_own_is_best_and_worst() -> None:
+    (row,) = summarize([from_lines(lines("Isolated", agents=1))])
+    assert row.best == row.worst == row.mean
+    assert row.variance == (0, None)
+
+
+def test_rounds_are_those_of_all_seeds_and_seconds_have_no_spread() -> None:
+    whole, part = lines("DSGD"), [*lines("DSGD", seed=1)[:4], STOP]
+    both, one = (summarize([from_lines(run) for run in runs]) for runs in ((whole, part), (part,)))
+    assert [cells(row)["rounds"] for (row,) in (both, one)] == ["40 to 600 of 600", "40 of 600"]
+    assert [r.total_seconds for (r,) in (both, one)] == [(0.017 * 320, None), (0.017 * 40, None)]
+
+
+def test_where_the_last_evaluation_tells_no_seconds_the_one_before_does() -> None:
+    run = lines()
+    run[-2]["seconds"] = {}
+    (row,) = summarize([from_lines(run)])
+    assert row.total_seconds == (0.017 * 580, None)
+
+
 def test_numbers_that_are_worked_out() -> None:
     run = lines()
     run[1]["measures"]["train_accuracy"] = [0.9] * 10  # the gap is that of the end
     (row,) = summarize([from_lines(run)])
     assert row.generalization_gap
     assert row.generalization_gap.mean == pytest.approx(0.01)
+    assert cells(row)["generalization gap"] == "1.0\u00a0points"
     assert row.variance
     final = from_lines(lines()).final["accuracy"]
     assert row.variance.mean == pytest.approx(((final - final.mean()) ** 2).mean())
@@ -138,6 +166,7 @@ def test_a_loss_is_best_where_it_is_smallest() -> None:
     assert row.best.mean < row.worst.mean
     assert row.generalization_gap
     assert row.generalization_gap.mean == pytest.approx(-0.01)
+    assert cells(row)["generalization gap"] == "-0.01"
 
 
 def test_only_seeds_of_the_same_request_are_averaged(tmp_path: Path) -> None:
@@ -274,6 +303,15 @@ def test_numbers_over_seeds(values: list[float], unknown: int) -> None:
         (Number(1200), "gradient_evaluations", "1,200"),
         (Number(0.00123), "consensus_error", "0.00123"),
         (Number(1000), "consensus_error", "1,000"),
+        (Number(-5000), "loss", "-5,000"),
+        (Number(999_999), "loss", "999,999"),
+        (Number(1e6), "loss", "1e+06"),
+        (Number(0.0123), "points", "1.2\u00a0points"),
+        (Number(-1234.56, 0.25), "team_reward", "-1,234.6 ± 0.2"),
+        (Number(1_234_567.4), "messages_sent", "1,234,567"),
+        (Number(1_234_567.4), "gradient_evaluations", "1,234,567"),
+        (Number(0.25, 0.0), "loss", "0.25"),
+        (Number(0.044), "s", "0.0"),
         (None, "loss", "\N{EN DASH}"),
         (Number(0.034), "gradient_norm", "0.034"),
         (Number(2.34), "bytes_per_token", "2.34"),
@@ -293,6 +331,7 @@ def test_the_table_of_a_stream() -> None:
         assert row.cumulative_loss == (4000, None)
         assert row.wrong == pytest.approx((0.225, None))
         assert cells(row)["coordinator: sent / received"] == NOTHING
+        assert cells(row)["wrong predictions"] == NOTHING, "they are the main measure"
     assert rows[0].best == (0, None)
     assert rows[0].worst == pytest.approx((0.45, None))
     assert rows[0].communication == (10 * 4810 * 4 * 2 * 60, None)

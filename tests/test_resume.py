@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import fields
@@ -23,7 +24,7 @@ from helpers import (
 
 import peerlearn as pl
 from peerlearn.checkpoint import FILE_NAME as CHECKPOINT
-from peerlearn.checkpoint import load
+from peerlearn.checkpoint import load, save
 from peerlearn.errors import ConfigurationError
 
 
@@ -153,6 +154,42 @@ def test_the_choice_between_loop_and_vmap_is_kept(gradients, tmp_path, monkeypat
     resumed = train(task, out=tmp_path, resume=True)
     assert torch.equal(resumed.theta, whole.theta)
     same_history(resumed, whole)
+
+
+@pytest.mark.parametrize("round", [0, 3, 9])
+def test_an_evaluation_whose_checkpoint_was_never_written_is_made_again(
+    round, tmp_path, monkeypatch
+):
+    def crash(path, kept):
+        if kept.round == round:
+            raise Crash
+        save(path, kept)
+
+    options = {"out": tmp_path, "checkpoint_every": 1}
+    with monkeypatch.context() as patch:
+        patch.setattr("peerlearn.archive.checkpoints.save", crash)
+        with pytest.raises(Crash):
+            train(**options)
+    resumed = train(**options, resume=True)
+    assert pl.record.read(tmp_path).rounds.tolist() == [0, 3, 6, 9]
+    same_history(resumed, train())
+
+
+def test_each_checkpoint_is_written_once_after_its_record_is_on_the_disk(tmp_path, monkeypatch):
+    """Also that of a round that is evaluated, and of one after which the run is stopped."""
+    written = []
+    monkeypatch.setattr(pl.record.Recorder, "keep", lambda self: written.append("record"))
+    monkeypatch.setattr(
+        "peerlearn.archive.checkpoints.save", lambda path, kept: written.append(kept.round)
+    )
+
+    def interrupt(done):
+        if done == 5:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(out=tmp_path, checkpoint_every=1, on_round=interrupt)
+    assert written == [step for round in range(6) for step in ("record", round)]
 
 
 def test_a_finished_run_is_given_back(tmp_path):

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,6 +58,13 @@ def test_linear_and_log_end_where_they_should(rounds):
     assert line(rounds + 5, rounds) == pytest.approx(0.2)  # and stay there
 
 
+@pytest.mark.parametrize("kind", SCHEDULES.values(), ids=SCHEDULES)
+def test_numbers_of_numpy_are_kept_as_numbers_of_python(kind):
+    own = {name: 0.75 for name in kind.__dataclass_fields__}
+    given = kind(**{name: np.float32(value) for name, value in own.items()})
+    assert repr(given) == repr(kind(**own))
+
+
 def test_linear_may_reach_zero():
     assert schedules.linear(0.1, 0.0)(9, 10) == 0
 
@@ -74,6 +82,13 @@ def test_decaying_follows_its_recursion_whatever_is_planned():
         assert schedule(round, 20) == pytest.approx(alpha)
         assert schedule(round, 1000) == pytest.approx(alpha)
         alpha *= 1 - 0.5 * alpha
+
+
+def test_what_is_not_given_is_as_documented():
+    """mu as in DiNNO's experiments; the diminishing step has halved after a hundred rounds."""
+    assert schedules.decaying(0.1)(1, 2) == pytest.approx(0.1 * (1 - 0.001 * 0.1), rel=1e-12)
+    assert schedules.diminishing(0.1)(100, 200) == 0.05
+    assert schedules.diminishing(0.1)(300, 400) == 0.025
 
 
 def test_decaying_goes_like_one_over_mu_k():

@@ -110,9 +110,10 @@ def test_another_seed_gives_other_samples(kind):
     assert not torch.equal(first, second)
 
 
-def test_agents_draw_different_samples():
-    inputs, _ = take(made("generated"), range(AGENTS), [0] * AGENTS, 8)
-    assert len({tuple(row.flatten().tolist()) for row in inputs}) == AGENTS
+def test_no_generated_sample_comes_again_nor_to_another_agent():
+    stream = made("generated")
+    inputs, _ = take(stream, range(AGENTS), [0] * AGENTS, 3 * stream.ahead)
+    assert len(inputs.flatten(0, 1).unique(dim=0)) == AGENTS * 3 * stream.ahead
 
 
 def test_a_generated_sample_is_as_the_concept_has_it():
@@ -121,6 +122,15 @@ def test_a_generated_sample_is_as_the_concept_has_it():
     assert float(early.max()) < 1
     assert float(late.min()) >= 10
     assert [float(stream.test(0, r)[0].max()) > 9 for r in (-1, 0, 4, 5)] == [False] * 3 + [True]
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_a_streams_concepts_are_those_of_its_drift_under_the_runs_seed(seed):
+    when = drift.random(0.3)
+    stream = made("generated", drift=when)
+    seen = [int(take(stream, [0], [0], 1, seed, r)[0].min() // 10) for r in range(20)]
+    assert seen == [when.concept(seed, r) for r in range(20)]
+    assert stream.drifts(seed, 20) == [r for r in range(1, 20) if seen[r] > seen[r - 1]] != []
 
 
 def test_a_generated_test_set_is_nobodys_samples_and_the_seeds_own():
@@ -149,6 +159,29 @@ def test_interleaving_puts_the_minibatches_one_after_another(rates, first, size)
             expected.append(take(stream, [agent], [turn * rate], rate)[0][0])
     expected = torch.cat(expected)[first : first + size]
     assert torch.equal(take(interleaved(stream, rates), [0], [first], size)[0][0], expected)
+
+
+def test_interleaving_ends_with_the_last_turn_for_which_all_have_samples():
+    whole = interleaved(finite([samples(6), samples(9)]), (2, 4))
+    assert whole.length(0) == 2 * (2 + 4)
+    inputs, _ = take(whole, [0], [0], 12)
+    parts = [samples(n)[0][a:b] for n, a, b in ((6, 0, 2), (9, 0, 4), (6, 2, 4), (9, 4, 8))]
+    assert torch.equal(inputs[0], torch.cat(parts))
+    assert interleaved(made("dealt"), RATES).length(0) is None
+
+
+def test_interleaving_changes_neither_the_tests_nor_what_a_sample_weighs():
+    stream = made("generated", drift=drift.at([3]), sample_bytes=7)
+    whole = interleaved(stream, RATES)
+    assert whole.raw_bytes(0, 5, 9) == 35
+    for round in (2, 3):
+        assert all(map(torch.equal, whole.test(1, round), stream.test(1, round)))
+
+
+@pytest.mark.parametrize("counts", [False, True])
+def test_interleaving_counts_what_is_suffered_where_its_stream_does(counts):
+    stream = type("Stream", (dealt,), {"prequential": counts})(samples(9), 2)
+    assert interleaved(stream, (1, 2)).prequential is counts
 
 
 def test_a_stream_of_graphical_models_costs_far_less_than_a_millisecond_a_round():
@@ -539,3 +572,24 @@ def test_a_stream_is_described_in_json_and_told_apart(kind):
     drifting = json.dumps(streamed(made(kind, drift=drift.at([3]))).describe())
     assert same == again != drifting
     assert f'"kind": "{kind}"' in same
+
+
+def cut(*sizes):
+    """The same samples, so many for each agent."""
+    return finite(list(zip(*(t.split(sizes) for t in samples(9)), strict=True)))
+
+
+APART = {
+    "order": (made("dealt"), made("dealt", shuffle=False)),
+    "change": (made("dealt", change=drift.labels(3)), made("dealt", change=drift.labels(4))),
+    "inputs": (dealt(samples(9), 2), dealt((samples(9)[0] + 1, samples(9)[1]), 2)),
+    "targets": (dealt(samples(9), 2), dealt((samples(9)[0], samples(9)[1].flip(0)), 2)),
+    "tests": (dealt(samples(9), 2, test=samples(5)), dealt(samples(9), 2, test=samples(5, 1))),
+    "whose": (cut(4, 5), cut(5, 4)),
+}
+
+
+@pytest.mark.parametrize(("one", "other"), APART.values(), ids=APART)
+def test_streams_that_give_other_samples_are_told_apart(one, other):
+    first, second = (streamed(s, batch_size=1).describe() for s in (one, other))
+    assert first != second

@@ -6,6 +6,7 @@ import json
 import resource
 import signal
 import threading
+from contextlib import suppress
 
 import networkx as nx
 import numpy as np
@@ -298,6 +299,22 @@ def test_a_signal_ends_cleanly_with_a_checkpoint(number, tmp_path):
     resumed, whole = train(out=tmp_path, evaluate_every=6, resume=True), train(evaluate_every=6)
     assert torch.equal(resumed.theta, whole.theta)
     same_history(resumed, whole)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_signals_do_after_a_run_what_they_did_before(fails):
+    def handlers():
+        return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+    def strike(done):
+        assert not set(handlers()) & set(before)
+        if fails:
+            raise KeyError
+
+    before = handlers()
+    with suppress(KeyError):
+        train(rounds=1, on_round=strike)
+    assert handlers() == before
 
 
 @pytest.fixture

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 
 from peerlearn.mapping.floor_plan import DOOR_M, floor_plan
 from peerlearn.mapping.trajectories import (
@@ -18,7 +21,7 @@ from peerlearn.mapping.trajectories import (
     smooth,
     through,
 )
-from peerlearn.mapping.ways import planning_grid, ways
+from peerlearn.mapping.ways import largest, planning_grid, ways
 from peerlearn.mapping.world import World
 
 MPP = 0.05
@@ -250,6 +253,40 @@ def test_loops_depend_on_the_seed_alone():
     first, again, other = planned(world, 2, 5), planned(world, 2, 5), planned(world, 2, 6)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first[0], other[0])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_planned_loops_keep_half_the_clearance_by_few_waypoints(seed):
+    world = floor_plan(10, 8, seed=seed)
+    for loop in planned(world, 2, seed, clearance_m=0.3):
+        places = finely(loop)
+        assert world.clearance(places).min() >= 0.3 / 2
+        length = np.linalg.norm(np.diff(places, axis=0), axis=1).sum()
+        assert length / len(loop) > 2 * planning_grid(world, 0.3).cell
+
+
+def test_a_world_that_lies_elsewhere_has_its_loops_there():
+    here = floor_plan(10, 8, seed=2)
+    there = replace(here, middle=(32.0, -7.0))
+    pairs = zip(planned(here, 2, 5), planned(there, 2, 5), strict=True)
+    for one, other in pairs:
+        np.testing.assert_allclose(other - one, np.tile((32.0, -7.0), (len(one), 1)), atol=1e-9)
+
+
+def test_next_to_every_roomy_place_is_one_of_the_grid():
+    world = floor_plan(10, 8, seed=2)
+    anywhere = np.random.default_rng(0).uniform((-5, -4), (5, 4), (900, 2))
+    roomy = anywhere[world.clearance(anywhere) >= 0.3]
+    apart = np.linalg.norm(roomy[:, None] - planning_grid(world, 0.3).places, axis=-1).min(axis=1)
+    assert len(roomy) > 100
+    assert apart.max() < 0.3 / 2
+
+
+def test_the_largest_part_is_the_one_with_the_most_roomy_places():
+    """A corridor of five places, one of them roomy, and a room of three, two of them roomy."""
+    steps = nx.disjoint_union(nx.path_graph(5), nx.complete_graph(3))
+    roomy = np.array([0, 0, 1, 0, 0, 1, 0, 1], bool)
+    assert largest(csr_array(nx.to_scipy_sparse_array(steps)), roomy).tolist() == [5, 7]
 
 
 def test_too_little_space_is_refused():

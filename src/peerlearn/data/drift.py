@@ -186,9 +186,11 @@ class rotation(Change):
     def apply(
         self, inputs: Tensor, targets: Tensor, seed: int, concept: int
     ) -> tuple[Tensor, Tensor]:
+        if not inputs.numel():
+            return inputs, targets  # nobody has drawn; torch turns no empty batch
         turns, rest = divmod(concept * self.degrees, 90)
         flat = inputs.reshape(-1, *inputs.shape[-3:])  # (n, C, H, W)
-        flat = torch.rot90(flat, int(turns) % 4, (-2, -1)) if inputs.numel() else flat
+        flat = torch.rot90(flat, int(turns) % 4, (-2, -1))
         return (_turned(flat, rest) if rest else flat).reshape(inputs.shape), targets
 
     def problems(self, inputs: Tensor, targets: Tensor) -> list[str]:
