@@ -58,7 +58,7 @@ def test_linear_and_log_end_where_they_should(rounds):
     assert line(rounds + 5, rounds) == pytest.approx(0.2)  # and stay there
 
 
-@pytest.mark.parametrize("kind", SCHEDULES.values(), ids=SCHEDULES)
+@pytest.mark.parametrize("kind", RATES.values(), ids=RATES)
 def test_numbers_of_numpy_are_kept_as_numbers_of_python(kind):
     own = {name: 0.75 for name in kind.__dataclass_fields__}
     given = kind(**{name: np.float32(value) for name, value in own.items()})

@@ -94,7 +94,7 @@ class Judge:
             judged = self._task.judge(self._module, self._agents[0])
         require_measures(judged, self._task.measures)
         require_measured(self._task.falls, [*self._task.measures, *judged])
-        if isinstance(self._samples, Streamed) and not any(self._tests):
+        if self._samples.own(0) is None and not any(self._tests):
             require_none(self._task.measures.keys() - {"accuracy"})  # errors are counted
         self._judged = set(judged)
 
