@@ -106,13 +106,13 @@ def _over_rounds(groups: Groups, name: str, measure: str) -> Iterator[Drawing]:
     figure, axes = _axes("rounds", measure)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     drifts = _draw_drifts(axes, groups, np.concatenate([c.rounds for c in curves.values()]))
-    if log:
-        logarithmic(axes)
     handles = {
         label: line_and_band(axes, number, c.rounds, c)
         for number, (label, c) in enumerate(curves.items())
         if c.rounds.size
     }
+    if log:
+        logarithmic(axes)
     if handles:
         legend(figure, handles)
         title = f"{titled(measure)} against rounds"
