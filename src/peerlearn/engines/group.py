@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.distributed_c10d import _set_pg_timeout
+from torch.distributed import distributed_c10d
 
 from ..errors import PeerlearnError
 from ..record import as_json
@@ -20,6 +20,11 @@ from ..team import Team
 
 HANG_UP = 1  # the tag of a message that is never sent
 SOON_S = 0.02  # in which what has come is taken
+
+
+def set_timeout(limit: timedelta) -> None:
+    """How long the threads of the group's backends wait; public from torch 2.14 on."""
+    getattr(dist, "set_timeout", distributed_c10d._set_pg_timeout)(limit)
 
 
 class Group(Team):
@@ -43,7 +48,7 @@ class Group(Team):
         """Wait so long for messages from now on, here and in the threads of Gloo."""
         if patience_s != self._patience_s:
             self._patience_s = patience_s
-            _set_pg_timeout(timedelta(seconds=patience_s))
+            set_timeout(timedelta(seconds=patience_s))
 
     @property
     def tag(self) -> int:

@@ -13,9 +13,9 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-from torch.distributed.distributed_c10d import _set_pg_timeout
 
 from ..errors import ConfigurationError
+from .group import set_timeout
 from .place import Place, keeper, place
 
 SLACK_S = 10.0  # before what does not keep to its own limit is given up
@@ -168,7 +168,7 @@ def _take_over(limit: timedelta) -> None:
             f"the script's process group has only {backends}; make it with 'cpu:gloo,cuda:nccl', "
             "or let peerlearn make it"
         ])  # fmt: skip
-    _set_pg_timeout(limit)
+    set_timeout(limit)
 
 
 def _within(limit: timedelta, work: Callable[[], Found]) -> Found:
