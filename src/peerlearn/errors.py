@@ -4,7 +4,7 @@ PeerlearnError
 ├── ConfigurationError (also a ValueError)   something asked for cannot be done; nothing ran
 ├── Diverged                                 a loss or parameter is no longer finite
 ├── Lost                                     another process of the team died or fell silent
-└── Unwritten (also an OSError)              a file of a run cannot be written: the disk is full
+└── Unwritten (also an OSError)              a file cannot be written: the disk is full
 """
 
 from __future__ import annotations
@@ -71,13 +71,13 @@ class Lost(PeerlearnError):
 
 
 class Unwritten(PeerlearnError, OSError):
-    """The system refuses to write a file of a run; what was there before stays."""
+    """The system refuses to write a file of a run or a report; the runs stay as they are."""
 
     def __init__(self, path: Path, error: Exception) -> None:
         self.path = path
         reason = getattr(error, "strerror", None) or str(error)
         super().__init__(
-            f"cannot write {path}: {reason}; make room for it and resume, what is there stays"
+            f"cannot write {path}: {reason}; make room for it and go on; what is there stays"
         )
         self.errno, self.strerror = getattr(error, "errno", None), reason
         self.filename = str(path)
