@@ -97,6 +97,16 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
+def sentences(error: ValueError | OSError) -> list[str]:
+    """What an error says: all mistakes, or which file the system refuses, and why.
+
+    There is always one; it is the error's type where that says nothing.
+    """
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return [f"{error.filename}: {error.strerror}"]
+    return getattr(error, "problems", None) or str(error).splitlines() or [type(error).__name__]
+
+
 def in_short(error: BaseException) -> str:
     """``KeyError: 'a'``, one line."""
     if isinstance(error, KeyboardInterrupt):
