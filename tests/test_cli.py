@@ -439,6 +439,7 @@ def test_a_report_that_cannot_be_written_is_told_with_the_file(name):
     result = peerlearn("report", "out")
     assert result.exit_code == 1
     assert result.stderr.startswith(f"error: cannot write {path}: Is a directory; make room")
+    assert not [*Path("out").rglob("*.tmp")]
 
 
 def test_a_file_that_cannot_be_read_is_told_with_its_name():

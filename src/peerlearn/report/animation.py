@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..files import writing
+from ..files import replacing, writing
 
 LAST_FRAME_MS = 2000
 MAX_BYTES = 2_000_000
@@ -34,9 +34,10 @@ class Animation(NamedTuple):
         Returns:
             An address for a page that holds all of it.
         """
-        with writing(path := folder / f"{self.name}.gif"):
+        with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(self.gif)
+        with replacing(folder / f"{self.name}.gif") as scratch:
+            scratch.write_bytes(self.gif)
         return f"data:image/gif;base64,{base64.b64encode(self.gif).decode()}"
 
 
