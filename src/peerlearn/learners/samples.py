@@ -49,7 +49,7 @@ def transformed(inputs: Any, targets: Any, transform: Callable | None) -> tuple[
 
 
 class Samples(ABC):
-    """What the agents hosted here learn from; they are told by their positions among these."""
+    """What the agents hosted here learn from; ``agent`` is the position of one among them."""
 
     device: torch.device
     dtype: torch.dtype
