@@ -430,12 +430,22 @@ def test_report_of_what_is_no_folder():
     assert result.stderr == "error: tiny.toml holds no run: it is no folder\n"
 
 
-def test_a_report_that_cannot_be_written_is_told_with_the_file():
+@pytest.mark.parametrize("name", ["report.html", "table.csv", "figures/consensus.png"])
+def test_a_report_that_cannot_be_written_is_told_with_the_file(name):
     experiment.run(experiment.load("tiny.toml", ["seeds=[0]"]), "out")
     Path("out/experiment.json").write_bytes(b"\xff")  # which is shown as it is
-    Path("out/report.html").mkdir()
+    path = Path("out", name)
+    path.mkdir(parents=True)
     result = peerlearn("report", "out")
-    assert (result.exit_code, result.stderr) == (2, "error: out/report.html: Is a directory\n")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: cannot write {path}: Is a directory; make room")
+    assert not [*Path("out").rglob("*.tmp")]
+
+
+def test_a_file_that_cannot_be_read_is_told_with_its_name():
+    Path("out/run/record.jsonl").mkdir(parents=True)
+    result = peerlearn("report", "out")
+    assert (result.exit_code, result.stderr) == (2, "error: out/run/record.jsonl: Is a directory\n")
 
 
 def test_report_of_a_folder_with_runs():

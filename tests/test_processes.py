@@ -260,6 +260,30 @@ def test_processes_on_different_devices_do_not_begin():
     team._watch.leave()
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("one\ntwo"), ["one", "two"]),
+        (ValueError(), ["ValueError"]),
+        (FileNotFoundError(2, "No such file", "data.npz"), ["data.npz: No such file"]),
+    ],
+)
+def test_whatever_one_process_finds_wrong_is_told_by_all(error, said):
+    store = dist.HashStore()
+    store.set("host/1", "b")
+    store.set("1/prepared/1", json.dumps({"agreement": {"agents": 5, "device": "cpu"}}))
+    team = ProcessTeam(store, rank=0, size=2, timeout_s=5.0)
+
+    def prepare():
+        raise error
+
+    with pytest.raises(ConfigurationError) as caught:
+        team.agree(prepare)
+    assert [p.partition("): ")[2] for p in caught.value.problems] == said
+    assert json.loads(store.get("1/prepared/0")) == {"problems": said}
+    team._watch.leave()
+
+
 class Prepared:
     def __init__(self, agreement):
         self.agreement = lambda: agreement

@@ -577,7 +577,7 @@ def test_a_full_disk_is_told_and_loses_nothing(room, tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
     try:
-        with pytest.raises(Unwritten, match=rf"cannot write {tmp_path}.*; make room for it and re"):
+        with pytest.raises(Unwritten, match=rf"cannot write {tmp_path}.*; make room for it and go"):
             train(rounds=40, evaluate_every=1, dtype="float64", out=tmp_path / "run")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

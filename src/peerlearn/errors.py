@@ -4,7 +4,7 @@ PeerlearnError
 ├── ConfigurationError (also a ValueError)   something asked for cannot be done; nothing ran
 ├── Diverged                                 a loss or parameter is no longer finite
 ├── Lost                                     another process of the team died or fell silent
-└── Unwritten (also an OSError)              a file of a run cannot be written: the disk is full
+└── Unwritten (also an OSError)              a file cannot be written: the disk is full
 """
 
 from __future__ import annotations
@@ -71,13 +71,13 @@ class Lost(PeerlearnError):
 
 
 class Unwritten(PeerlearnError, OSError):
-    """The system refuses to write a file of a run; what was there before stays."""
+    """The system refuses to write a file of a run or a report; the runs stay as they are."""
 
     def __init__(self, path: Path, error: Exception) -> None:
         self.path = path
         reason = getattr(error, "strerror", None) or str(error)
         super().__init__(
-            f"cannot write {path}: {reason}; make room for it and resume, what is there stays"
+            f"cannot write {path}: {reason}; make room for it and go on; what is there stays"
         )
         self.errno, self.strerror = getattr(error, "errno", None), reason
         self.filename = str(path)
@@ -95,6 +95,16 @@ def short(value: Any, most: int = 60) -> str:
 def first_line(error: BaseException) -> str:
     """The first line of what an error says; its type where it says nothing."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def sentences(error: ValueError | OSError) -> list[str]:
+    """What an error says: all mistakes, or which file the system refuses, and why.
+
+    There is always one; it is the error's type where that says nothing.
+    """
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return [f"{error.filename}: {error.strerror}"]
+    return getattr(error, "problems", None) or str(error).splitlines() or [type(error).__name__]
 
 
 def in_short(error: BaseException) -> str:

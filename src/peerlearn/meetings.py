@@ -39,7 +39,7 @@ class Meetings:
         self._team, self._total = team, total
         self._faults = torch.full((agents,), -1)  # the round of each one's first fault
         self._next = 0
-        self._start_s = 0.0  # of the start of a run, with its evaluation
+        self._start_s = 0.0  # of the start of a run
         self._longest_s = 0.0  # of a round; known once there were one and an evaluation
 
     def share(self, value: int) -> Tensor:
@@ -60,15 +60,16 @@ class Meetings:
         self._faults[bad & (self._faults < 0)] = done
 
     def started(self, seconds: float) -> None:
-        """So long took the start."""
+        """How long the start took, with its evaluation."""
         self._start_s = seconds
 
     def took(self, seconds: float, evaluated: bool) -> None:
-        """So long took a round, with all that was done in it."""
+        """How long a round took, with all that was done in it."""
         if self._longest_s or self._start_s or evaluated:
             self._longest_s = max(self._longest_s, self._start_s, seconds)
 
     def due(self, done: int) -> bool:
+        """Whether it is time to meet, ``done`` rounds being done."""
         return done >= self._next
 
     def hold(self, done: int, stop: bool) -> News:

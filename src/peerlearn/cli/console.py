@@ -41,12 +41,6 @@ def _heard_out() -> Iterator[None]:
         raise
 
 
-def _sentences(error: ValueError | OSError) -> list[str]:
-    if isinstance(error, OSError) and error.filename is not None:
-        return [f"{error.filename}: {error.strerror}"]
-    return getattr(error, "problems", None) or str(error).splitlines()
-
-
 @contextmanager
 def told(on_interrupt: str = "stopped") -> Iterator[None]:
     """Errors of the library become sentences and an exit status, without a traceback.
@@ -57,7 +51,7 @@ def told(on_interrupt: str = "stopped") -> Iterator[None]:
         on_interrupt: what to say after Ctrl-C; nothing if it is empty.
     """
     from ..engines import speaks
-    from ..errors import Diverged, Lost, Unwritten
+    from ..errors import Diverged, Lost, Unwritten, sentences
 
     try:
         started()
@@ -67,7 +61,7 @@ def told(on_interrupt: str = "stopped") -> Iterator[None]:
         tell([str(error)] if speaks(error) else [])
         raise typer.Exit(LOST if isinstance(error, Lost) else FAILED) from None
     except (ValueError, OSError) as error:
-        tell(_sentences(error) if speaks(error) else [])
+        tell(sentences(error) if speaks(error) else [])
         raise typer.Exit(BAD_INPUT) from None
     except KeyboardInterrupt as error:
         if on_interrupt and speaks(error):

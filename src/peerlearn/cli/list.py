@@ -39,7 +39,7 @@ def list_(
 
     With a NAME, the options of that entry and their defaults: peerlearn list tasks digits,
     peerlearn list algorithms DiNNO. The outermost keys of a file: peerlearn list keys.
-    What is listed of a partition or a drift are the task's partition_options or drift_options.
+    Of a partition or a drift these are the task's partition_options or drift_options.
 
     Schedules are those of graphs, rates are the schedules of hyper-parameters. Drifts are for
     tasks whose data are a stream, augmentations for DynamicAveraging. Streams are for your own

@@ -29,7 +29,7 @@ class MissingData(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Published(ABC):
-    """Labelled images as they were published: base of the formats.
+    """Labeled images as they were published: base of the formats.
 
     Args:
         title: their name.

@@ -1,4 +1,4 @@
-"""Labelled images: the built-in digits, MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100."""
+"""Labeled images: the built-in digits, MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100."""
 
 from __future__ import annotations
 

@@ -15,7 +15,15 @@ import torch
 import torch.distributed as dist
 
 from ..checkpoint import differing
-from ..errors import RESUME, ConfigurationError, Diverged, Lost, PeerlearnError, in_short
+from ..errors import (
+    RESUME,
+    ConfigurationError,
+    Diverged,
+    Lost,
+    PeerlearnError,
+    in_short,
+    sentences,
+)
 from ..record import as_json
 from ..team import Prepared, Raised
 from .board import Board
@@ -121,8 +129,8 @@ class ProcessTeam(Group):
             prepared = prepare()
             agreement = as_json(prepared.agreement())  # type: ignore[attr-defined]
         except (ValueError, OSError) as error:
-            problems = getattr(error, "problems", None) or str(error).splitlines()
-            raise self.common(ConfigurationError(self._compare({"problems": problems}))) from error
+            own = {"problems": sentences(error)}
+            raise self.common(ConfigurationError(self._compare(own))) from error
         found = self._compare({"agreement": agreement})
         if found:
             raise self.common(ConfigurationError(found))

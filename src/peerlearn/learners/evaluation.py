@@ -95,7 +95,7 @@ class Judge:
         require_measures(judged, self._task.measures)
         require_measured(self._task.falls, [*self._task.measures, *judged])
         if self._samples.own(0) is None and not any(self._tests):
-            require_none(self._task.measures.keys() - {"accuracy"})  # errors are counted
+            require_no_measures(self._task.measures.keys() - {"accuracy"})  # errors are counted
         self._judged = set(judged)
 
     def _writes_into(self, batches: Sequence[tuple[int, Any]]) -> bool:
@@ -234,7 +234,7 @@ def require_measured(falls: Mapping[str, bool], own: Sequence[str]) -> None:
         ])  # fmt: skip
 
 
-def require_none(measures: Iterable[str]) -> None:
+def require_no_measures(measures: Iterable[str]) -> None:
     """Of a stream without a test set nothing is left to measure anything on.
 
     Raises:

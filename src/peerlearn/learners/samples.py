@@ -49,15 +49,19 @@ def transformed(inputs: Any, targets: Any, transform: Callable | None) -> tuple[
 
 
 class Samples(ABC):
-    """What the agents hosted here learn from; they are told by their positions among these."""
+    """What the agents hosted here learn from; ``agent`` is the position of one among them."""
 
     device: torch.device
     dtype: torch.dtype
     uniform: bool  # whether all agents' batches are tensors of one kind
-    concept: int = 0  # what the data show in this round, where they change
 
     def begin_round(self, round: int) -> None:
         """Told before each round."""
+
+    @property
+    def concept(self) -> int:
+        """The number of what the data show in this round, where they change."""
+        return 0
 
     @abstractmethod
     def unlike(self) -> list[int]:
@@ -162,7 +166,7 @@ class Streamed(Samples):
         return [0]
 
     @property
-    def concept(self) -> int:  # type: ignore[override]
+    def concept(self) -> int:
         return self.stream.concept(self.seed, self.round)
 
     def batches(self, agents: np.ndarray, index: Tensor) -> tuple[Tensor, Tensor]:

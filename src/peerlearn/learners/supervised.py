@@ -135,7 +135,7 @@ class SupervisedLearner(Learner):
             raise
 
     def _keep(self, agents: Sequence[int] | None, values: Tensor, groups: list[Group]) -> None:
-        """The losses, which come first among the values; and count the gradients."""
+        """Keep the losses, which come first among the values, and count the gradients."""
         if self._suffered is not None:
             chosen = range(len(self.agents)) if agents is None else agents
             self._suffered.add(torch.as_tensor(chosen, dtype=torch.int64), values, groups)

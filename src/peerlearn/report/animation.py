@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..files import replacing, writing
+
 LAST_FRAME_MS = 2000
 MAX_BYTES = 2_000_000
 FRAME_DPI = 120
@@ -32,8 +34,10 @@ class Animation(NamedTuple):
         Returns:
             An address for a page that holds all of it.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{self.name}.gif").write_bytes(self.gif)
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / f"{self.name}.gif") as scratch:
+            scratch.write_bytes(self.gif)
         return f"data:image/gif;base64,{base64.b64encode(self.gif).decode()}"
 
 

@@ -62,7 +62,7 @@ WAYS: dict[str, tuple[Callable[[float], str], str]] = {  # of writing numbers, a
     "count": (lambda x: f"{x:,.0f}", ""),
     "tenths": (lambda x: f"{x:,.1f}", ""),
 }
-UNITS = {  # of the library's own measures; nobody knows those of a task's
+UNITS = {  # of the library's own measures; nobody knows those of a task
     "bytes_sent": "bytes", "bytes_received": "bytes",
     "messages_sent": "count", "messages_received": "count", "gradient_evaluations": "count",
     "reward": "tenths", "team_reward": "tenths",

@@ -11,6 +11,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ..files import replacing, writing
 from ..record import EXPERIMENT_FILE, FIGURES, PAGE, TABLE, Record, read_all
 from ..words import counted, listed
 from . import maps, rollouts, spreadsheet, style
@@ -41,21 +42,23 @@ def build(folder: str | Path, out: str | Path | None = None) -> Path:
 
     Raises:
         ValueError: if there is no run below ``folder``, or one that cannot be read.
+        Unwritten: a file cannot be written.
     """
     records = read_all(folder)
     out = Path(folder if out is None else out)
     drawings = [*draw(records), *(d for kind in PICTURES for d in kind.draw(records))]
     animations = [a for kind in PICTURES for a in kind.animate(records)]
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
     pictures = {
         "figures": [(d, Markup(style.save(d, out / FIGURES))) for d in drawings],
         "animations": [(a, a.save(out / FIGURES)) for a in animations],
     }
     page = _template().render(**pictures, **_content(records, Path(folder)))
-    path = out / PAGE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    with replacing(out / PAGE) as scratch:
+        scratch.write_text(page, encoding="utf-8")
     spreadsheet.save(summarize(records), out / TABLE)
-    return path
+    return out / PAGE
 
 
 def _template() -> Any:

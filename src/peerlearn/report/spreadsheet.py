@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from ..files import replacing
 from .numbers import Number
 from .summary import Row
 from .words import column
@@ -23,7 +24,7 @@ def save(rows: Sequence[Row], path: Path) -> None:
     """
     lines = [_line(row) for row in rows]
     empty = {name for name in lines[0] if all(line[name] in ("", None) for line in lines)}
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
         names = [name for name in lines[0] if name not in empty]
         writer = csv.DictWriter(file, names, extrasaction="ignore")
         writer.writeheader()

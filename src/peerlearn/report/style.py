@@ -22,6 +22,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, PercentFormatter
 
+from ..files import replacing, writing
+
 LIGHT = ("#0072b2", "#d55e00", "#009e73", "#c48700", "#b85c91", "#3aa0d8")
 DARK = ("#4aa8e8", "#f07f35", "#25bd92", "#f0b429", "#e093bf", "#a5dcfa")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)))  # further turns through the colors
@@ -83,17 +85,22 @@ def save(drawing: Drawing, folder: Path) -> str:
     Returns:
         The figure as an SVG element for a page that defines the colors ``--series-NUMBER``.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     text = StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with styled():
         drawing.figure.savefig(text, format="svg", facecolor="none", metadata=nothing)
         drawing.figure.set_layout_engine("none")  # it is laid out already
         png = folder / f"{drawing.name}.png"
-        drawing.figure.savefig(png, dpi=200, facecolor="white", metadata={"Software": None})
+        with replacing(png) as scratch:
+            drawing.figure.savefig(
+                scratch, format="png", dpi=200, facecolor="white", metadata={"Software": None}
+            )
     svg = text.getvalue()
     on_white = svg.replace("<svg ", '<svg style="background: white" ', 1)
-    (folder / f"{drawing.name}.svg").write_text(on_white, encoding="utf-8")
+    with replacing(png.with_suffix(".svg")) as scratch:
+        scratch.write_text(on_white, encoding="utf-8")
     return _inline(drawing, svg[svg.index("<svg") :])
 
 

@@ -93,7 +93,7 @@ def cells(row: Row) -> dict[str, str]:
     points = is_share(row.measure)
     wrong = None if row.measure == "error_rate" else row.wrong  # never the same column twice
     coordinator = (row.coordinator_sent, row.coordinator_received)
-    through = " / ".join(show(way, "bytes_sent") for way in coordinator)
+    through = " / ".join(show(way, unit="bytes") for way in coordinator)
     seconds = (row.gradient_seconds, row.exchange_seconds, row.evaluation_seconds)
     spent = " / ".join(show(s, unit="tenths") for s in seconds)
     done = " to ".join(f"{r:,}" for r in sorted({min(row.rounds), max(row.rounds)}))
@@ -108,7 +108,7 @@ def cells(row: Row) -> dict[str, str]:
         "wrong predictions": show(wrong, "error_rate"),
         "consensus error": show(row.consensus_error),
         "bytes sent per agent": show(row.bytes_sent, "bytes_sent"),
-        "communication": show(row.communication, "bytes_sent"),
+        "communication": show(row.communication, unit="bytes"),
         "coordinator: sent / received": through if any(coordinator) else NOTHING,
         "variance over agents": show(row.variance),
         "gradients per agent": show(row.gradient_evaluations, "gradient_evaluations"),

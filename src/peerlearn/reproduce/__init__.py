@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .. import record as records
 from ..errors import Diverged
+from ..files import replacing
 from ..values import require_known
 from .averaging_drift import Figure1, Figure5
 from .averaging_mnist import (
@@ -79,7 +80,8 @@ def run(
     found = {p.folder: records.read(folder / p.folder) for p in plan}
     minutes = sum(r.seconds["total"][-1] for r in found.values()) / 60
     note = f"\n{len(plan)} runs, {minutes:.0f} minutes of training in all.\n"
-    (folder / "table.md").write_text(reproduction.table(found) + note, encoding="utf-8")
+    with replacing(folder / "table.md") as scratch:
+        scratch.write_text(reproduction.table(found) + note, encoding="utf-8")
     reproduction.draw(found, folder / "figure")
     return folder
 

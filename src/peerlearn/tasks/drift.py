@@ -52,8 +52,8 @@ def image_stream(
         options: further arguments of `peerlearn.Task`.
 
     Raises:
-        ValueError: an unknown name, a drift that cannot be, without a time or a time without one,
-            or what `peerlearn.data.load` raises.
+        ValueError: an unknown name, a drift that cannot be, one without rounds or probability, or
+            these without a drift, or what `peerlearn.data.load` raises.
     """
     if pool not in ("all", "train"):
         raise ValueError(f"pool is {pool!r}; {nearest(str(pool), ['all', 'train'])}")
