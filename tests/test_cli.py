@@ -460,8 +460,7 @@ def test_runs_without_a_record_are_left_out_of_a_report_and_named():
     Path("out/DSGD/seed-0/record.jsonl").write_text("")
     Path("out/mixed/seed-1/record.jsonl").unlink()
     said = [
-        "DSGD/seed-0 is left out, for its record.jsonl tells nothing: the run ended before it "
-        "began",
+        "DSGD/seed-0 is left out, for its record.jsonl says nothing: the run has not begun",
         "mixed/seed-1 is left out, for its checkpoint.safetensors has no record.jsonl beside it",
     ]
     result = peerlearn("report", "out")
