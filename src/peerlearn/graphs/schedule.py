@@ -53,6 +53,18 @@ class GraphSchedule(ABC):
         """The same schedule of agents whose positions in all rounds of a run are known."""
         return self
 
+    def union(self) -> nx.Graph:
+        """All edges of the first rounds, until they connect everybody or the window ends.
+
+        Where no round's graph may fall apart all of them are asked for, and say so.
+        """
+        union = nx.empty_graph(self.agents)
+        for round in range(self.window):
+            union.add_edges_from(self.at(round).edges)
+            if nx.is_connected(union) and self.apart != "stop":
+                break
+        return union
+
     def problem(self, union: nx.Graph) -> str:
         """What is wrong where the union of the graphs over the window falls apart."""
         return (

@@ -47,6 +47,10 @@ class _OfGraph(GraphSchedule):
         """(E, 2)"""
         return np.array(self.graph.edges, np.int64).reshape(-1, 2)
 
+    def union(self) -> nx.Graph:
+        """A schedule that thins out a graph brings each of its edges in time, however seldom."""
+        return super().union() if self.any_graph else self.graph
+
 
 @dataclass(frozen=True)
 class static(_OfGraph):
@@ -251,26 +255,10 @@ def problems(graph: nx.Graph | GraphSchedule) -> list[str]:
         schedule = as_schedule(graph)
         if not schedule.known:
             return []
-        union = _union(schedule)
+        union = schedule.union()
     except ValueError as error:
         return [str(error)]
     return [] if nx.is_connected(union) else [schedule.problem(union)]
-
-
-def _union(schedule: GraphSchedule) -> nx.Graph:
-    """All edges of the first rounds, until they connect everybody or the window ends.
-
-    Where no round's graph may fall apart all of them are asked for, and say so. A schedule that
-    thins out a graph brings each of its edges in time, however seldom.
-    """
-    if isinstance(schedule, _OfGraph) and not schedule.any_graph:
-        return schedule.graph
-    union = nx.empty_graph(schedule.agents)
-    for round in range(schedule.window):
-        union.add_edges_from(schedule.at(round).edges)
-        if nx.is_connected(union) and schedule.apart != "stop":
-            break
-    return union
 
 
 def _generator(seed: int, round: int) -> np.random.Generator:
