@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from peerlearn import cli, experiment, record
@@ -21,6 +22,7 @@ from peerlearn.config import ExperimentFile
 from peerlearn.config_tables import TABLES
 from peerlearn.errors import ConfigurationError
 from peerlearn.lock import holding
+from peerlearn.training import train
 
 TINY = """
 name = "tiny"
@@ -184,6 +186,64 @@ def test_resuming_with_fewer_methods_and_seeds_forgets_none_whose_runs_stay():
         shutil.rmtree(Path("out", run))
     experiment.run(fewer, "out", resume=True)
     assert told() == ([1], {"DSGD": methods["DSGD"]})
+
+
+def test_a_folder_is_run_again_as_it_was_asked_for():
+    changes = ("--set", "algorithms.mixed.lr=0.01", "--set", "seeds=[1]")
+    assert peerlearn("run", "tiny.toml", *changes).exit_code == 0
+    before = numbers("runs/tiny/mixed/seed-1")
+    shutil.rmtree("runs/tiny/mixed")
+    Path("tiny.toml").unlink()
+    assert peerlearn("check", "runs/tiny").exit_code == 0
+    assert "runs/tiny holds another run; resume it" in peerlearn("run", "runs/tiny").stderr
+    assert peerlearn("run", "runs/tiny", "--resume").exit_code == 0
+    assert same(numbers("runs/tiny/mixed/seed-1"), before)
+
+
+# --- runs as they stand -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trained():
+    """Two runs of digits, one of them of pooled data."""
+    methods = "[[algorithms]]\nname = 'DSGD'\n[[algorithms]]\nname = 'Centralized'\n"
+    table = "[task]\nname = 'digits'\nagents = 4\n[graph]\nname = 'cycle'\n"
+    Path("tiny.toml").write_text(f"name = 'tiny'\nrounds = 2\nseeds = [3]\n{table}{methods}")
+    loaded = experiment.load("tiny.toml")
+    experiment.run(loaded, "out")
+    return loaded
+
+
+@pytest.mark.parametrize(("label", "agent"), [("DSGD", 2), ("Centralized", 0)])
+def test_a_run_is_read_with_its_networks(trained, label, agent):
+    asked = trained.request(label, 3)
+    run = train(trained.task(3), trained.algorithms[label], trained.graph_of(label), **asked)
+    kept = {p: p.read_bytes() for p in Path("out").rglob("*") if p.is_file()}
+    found = experiment.read(f"out/{label}/seed-3")
+    assert torch.equal(found.theta, run.theta)
+    assert np.array_equal(found.final["accuracy"], run.final["accuracy"])
+    assert found.rounds == 2
+    pairs = zip(found.model(agent).parameters(), run.model(agent).parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+    assert {p: p.read_bytes() for p in Path("out").rglob("*") if p.is_file()} == kept
+
+
+def test_a_run_that_cannot_be_read_is_told(trained):
+    path = Path("out/experiment.json")
+    told = path.read_text()
+    path.write_text(told.replace('"label": "DSGD"', '"label": "other"'))
+    with pytest.raises(ValueError, match="unknown label 'DSGD'"):
+        experiment.read("out/DSGD/seed-3")
+    path.unlink()
+    with pytest.raises(ConfigurationError, match=r"^cannot read out/experiment.json: No such"):
+        experiment.read("out/DSGD/seed-3")
+    path.write_text(told[:9])
+    with pytest.raises(ConfigurationError, match=r"^out/experiment.json is not a JSON file: "):
+        experiment.read("out/DSGD/seed-3")
+    path.write_text(told)
+    Path("out/DSGD/seed-3/checkpoint.safetensors").unlink()
+    with pytest.raises(ConfigurationError, match=r"checkpoint.safetensors beside it is missing"):
+        experiment.read("out/DSGD/seed-3")
 
 
 def test_a_method_that_diverges_does_not_keep_the_others_from_running():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -16,15 +15,15 @@ from .checkpoint import differences
 from .checks import team_problems
 from .config import Experiment, parse
 from .engines import join
-from .errors import ConfigurationError, Diverged, nearest
+from .errors import ConfigurationError, Diverged, unknown
 from .files import replacing
 from .lock import holding
+from .overrides import override
 from .record import EXPERIMENT_FILE as FILE_NAME
 from .setup import prepare
-from .tables import Problem
 from .tasks import BaseTask
 from .team import Team
-from .training import Evaluation, train
+from .training import Evaluation, Run, train
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -34,7 +33,7 @@ else:
 MAY_DIFFER = ("name", "seeds", "device", "engine", "timeout_s", "checkpoint_every")
 NAMED = 3  # runs of another configuration in an error, for they mostly differ in the same
 
-__all__ = ["FILE_NAME", "Experiment", "Outcome", "Step", "load", "run"]
+__all__ = ["FILE_NAME", "Experiment", "Outcome", "Step", "load", "read", "run"]
 
 
 class Step(NamedTuple):
@@ -57,15 +56,15 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     """Read an experiment file.
 
     Args:
-        path: the TOML file.
+        path: the TOML file; or the folder of its runs, which tells what was asked for.
         overrides: ``key=value``, as in ``task.agents=20`` or ``algorithms.DiNNO.rho=0.2`` (by
             label or by number); the values are TOML, a single word needs no quotes.
 
     Raises:
         ConfigurationError: every mistake found, each with the path of its key.
     """
-    raw = _read(Path(path))
-    problems = [p for text in overrides for p in _override(raw, text)]
+    raw = _tables(Path(path))
+    problems = [p for text in overrides for p in override(raw, text)]
     experiment, found = parse(raw)
     problems += found
     if problems or experiment is None:
@@ -73,60 +72,55 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     return experiment
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _tables(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        path = path / FILE_NAME
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        return _without_none(json.loads(text)) if path.name == FILE_NAME else tomllib.loads(text)
     except OSError as error:
         raise ConfigurationError([f"cannot read {path}: {error.strerror}"]) from error
-    except ValueError as error:  # of TOML or of UTF-8
-        raise ConfigurationError([f"{path} is not a TOML file: {error}"]) from error
+    except ValueError as error:  # of TOML, of JSON or of UTF-8
+        kind = "JSON" if path.name == FILE_NAME else "TOML"
+        raise ConfigurationError([f"{path} is not a {kind} file: {error}"]) from error
 
 
-def _override(raw: dict[str, Any], text: str) -> list[Problem]:
-    """Apply one ``key=value``."""
-    path, sign, value = (part.strip() for part in text.partition("="))
-    if not sign or not path:
-        return [Problem("", f"got the override {text!r}, expected key=value, as in rounds=300")]
-    try:
-        word = re.fullmatch(r"(?!(true|false|inf|nan)$)[A-Za-z_][\w-]*", value)
-        parsed = value if word else _value(value)
-        *parents, last = re.sub(r"\[(\d+)\]", r".\1", path).split(".")  # as errors write it
-        table = raw
-        for key in parents:
-            table = _child(table, key)
-        if not isinstance(table, dict):
-            raise ValueError(f"expected the key of a table below {parents[-1]!r}")
-    except ValueError as error:
-        return [Problem(path, str(error))]
-    table[last] = parsed
-    return []
+def _without_none(value: Any) -> Any:
+    """What TOML has no word for is not given."""
+    if isinstance(value, dict):
+        return {k: _without_none(v) for k, v in value.items() if v is not None}
+    return [_without_none(v) for v in value] if isinstance(value, list) else value
 
 
-def _value(text: str) -> Any:
-    if text in ("true", "false"):
-        return text == "true"
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        raise ValueError(
-            f"got {text!r}, expected a TOML value: a number, true, false, a 'text' in quotes, "
-            "a [list] or a {key = value} table"
-        ) from None
+def read(folder: str | Path) -> Run:
+    """A run of an experiment as it stands: its networks, and what was measured.
 
+    The data are dealt out once more as they were; nothing is trained, and nothing is written.
 
-def _child(table: Any, key: str) -> Any:
-    """The table below ``key``; of a list the one with that number, label or name."""
-    if isinstance(table, dict):
-        return table.setdefault(key, {})
-    if not isinstance(table, list):
-        raise ValueError(f"{key!r} is looked for in {table!r}, which is no table")
-    names = [str(t.get("label", t.get("name"))) for t in table if isinstance(t, dict)]
-    if key.isdecimal() and int(key) < len(table):
-        return table[int(key)]
-    matches = [t for t, name in zip(table, names, strict=False) if name.lower() == key.lower()]
-    if not matches:
-        raise ValueError(f"no algorithm {key!r}; {nearest(key, names)}")
-    return matches[0]
+    Args:
+        folder: of the run, as in ``runs/digits/DiNNO/seed-0``.
+
+    Raises:
+        ConfigurationError: the folder holds no checkpoint, or the one of another request than the
+            experiment.json beside its runs.
+        ValueError: there is no record, or it is damaged.
+    """
+    kept = record.read(folder)
+    whole = Path(folder).parent.parent
+    experiment = load(whole)
+    if kept.label not in experiment.algorithms:
+        raise unknown("label", kept.label, experiment.algorithms)
+    request = experiment.request(kept.label, kept.seed, whole, resume=True)
+    setup = prepare(
+        experiment.task(kept.seed), experiment.algorithms[kept.label],
+        experiment.graph_of(kept.label), **{**request, "engine": "stacked"},
+    )  # fmt: skip
+    found = setup.checkpoint
+    if found is None:
+        raise ConfigurationError([f"{folder} has no checkpoint; run the experiment first"])
+    setup.learner.load(found.learner)
+    theta = found.state["theta"].to(setup.device)
+    return Run(theta, kept, found.round, setup.learner.agents, [], setup.learner)
 
 
 @dataclass

@@ -111,9 +111,10 @@ def train(
         evaluate_every: rounds between evaluations (the start and the end are always evaluated); a
             twentieth of the rounds by default.
         out: a folder for the record and the checkpoint; nothing is written without it.
-        resume: go on from the checkpoint in ``out``, if there is one. It must be of the same
-            request; functions in it (a loss, a graph of the round) are compared by their names,
-            large data by rows spread over them, datasets that are no tensors by their length.
+        resume: go on from the checkpoint in ``out``, if there is one; a run that is finished comes
+            back as it was. It must be of the same request; functions in it (a loss, a graph of the
+            round) are compared by their names, large data by rows spread over them, datasets that
+            are no tensors by their length.
         checkpoint_every: rounds between checkpoints besides those of the evaluations; by default
             there are no others.
         device: "auto" takes CUDA where there is one.

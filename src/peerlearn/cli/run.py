@@ -23,7 +23,7 @@ RUN_ID = "peerlearn"  # of the processes that this command starts
 
 
 def run(
-    file: Annotated[Path, typer.Argument(help="The experiment file.")],
+    file: Annotated[Path, typer.Argument(help="The experiment file, or the folder of its runs.")],
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated."),
@@ -46,6 +46,8 @@ def run(
     ] = None,
 ) -> None:
     """Run an experiment: every algorithm of a file on the same task."""
+    if file.is_dir():  # which has its own request
+        out = out or file
     chosen = [
         *(overrides or []),
         *(f"{k}={json.dumps(v)}" for k, v in {"engine": engine, "device": device}.items() if v),
