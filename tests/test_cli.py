@@ -133,9 +133,9 @@ def test_an_experiment_above_others_is_refused():
 def test_resuming_another_configuration_is_refused_before_anything_is_trained():
     experiment.run(experiment.load("tiny.toml"), "out")
     kept = {p: p.read_bytes() for p in Path("out").rglob("*") if p.is_file()}
-    result = peerlearn("run", "tiny.toml", "--out", "out", "--resume", "--set", "rounds=7")
+    result = peerlearn("run", "tiny.toml", "--out", "out", "--resume", "--set", "rounds=5")
     assert result.exit_code == 2
-    assert "rounds was 6 and is now 7" in result.stderr
+    assert "rounds was 6 and is now 5" in result.stderr
     assert "error: and 1 more like these" in result.stderr
     assert {p: p.read_bytes() for p in Path("out").rglob("*") if p.is_file()} == kept
 
@@ -159,6 +159,15 @@ def test_a_damaged_description_beside_other_runs_is_told(content):
     Path("out/experiment.json").write_text(content)
     with pytest.raises(ConfigurationError, match=r"out/experiment.json is damaged, so nobody can"):
         experiment.run(experiment.load("tiny.toml", ["seeds=[1]"]), "out", resume=True)
+
+
+def test_resuming_with_more_rounds_goes_on_with_all_runs():
+    experiment.run(experiment.load("tiny.toml"), "out")
+    longer = experiment.load("tiny.toml", ["rounds=10"])
+    experiment.run(longer, "whole")
+    assert experiment.run(longer, "out", resume=True).skipped == 0
+    assert all(same(numbers(f"out/{run}"), numbers(f"whole/{run}")) for run in RUNS)
+    assert experiment.load("out").settings.rounds == 10
 
 
 def test_resuming_with_another_method_and_seed_runs_only_those():

@@ -264,6 +264,47 @@ def test_a_run_killed_at_random_moments_gives_the_same_numbers(case, killed):
             assert torch.equal(value, getattr(other, part)[name]), name
 
 
+# --- more rounds than were planned --------------------------------------------------------
+
+GROWING = pl.schedules.geometric(0.1, 1.05)
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["finished", "stopped"])
+@pytest.mark.parametrize(
+    "algorithm", [pl.DiNNO(rho=GROWING, persistent=True), pl.DSGD(), pl.Centralized()],
+    ids=lambda a: a.name,
+)  # fmt: skip
+def test_more_rounds_go_on_to_the_numbers_of_all_at_once(algorithm, stopped, tmp_path):
+    def callback(evaluation):
+        return stopped and evaluation["round"] == 6
+
+    whole = train(algorithm=algorithm, rounds=12)
+    train(algorithm=algorithm, rounds=9, out=tmp_path, callback=callback)
+    longer = train(algorithm=algorithm, rounds=12, out=tmp_path, resume=True)
+    assert torch.equal(longer.theta, whole.theta)
+    same_history(longer, whole)
+    kept = pl.record.read(tmp_path)
+    assert kept.rounds.tolist() == [0, 3, 6, 9, 12]
+    assert kept.start["rounds"] == 12
+    assert [e["kind"] for e in kept.events if e["kind"] != "stop"] == ["resume", "end"]
+    assert train(algorithm=algorithm, rounds=12, out=tmp_path, resume=True).rounds == 12
+
+
+def test_fewer_rounds_are_fine_until_they_are_done(tmp_path):
+    train(rounds=12, out=tmp_path, callback=lambda e: e["round"] == 6)
+    assert train(rounds=9, out=tmp_path, resume=True).record.rounds.tolist() == [0, 3, 6, 9]
+    with pytest.raises(ConfigurationError, match="rounds was 9 and is now 6"):
+        train(rounds=6, out=tmp_path, resume=True)
+
+
+def test_a_later_drift_is_in_the_record_of_more_rounds(tmp_path):
+    task = pl.tasks.digits_stream(agents=4, drift="labels", drift_probability=0.5)
+    train(task, rounds=9, out=tmp_path)
+    before = pl.record.read(tmp_path).drifts
+    train(task, rounds=12, out=tmp_path, resume=True)
+    assert pl.record.read(tmp_path).drifts == task.drifts(0, 12) > before
+
+
 # --- what cannot be resumed ---------------------------------------------------------------
 
 
@@ -271,7 +312,7 @@ OTHERS = {
     "algorithm": ({"algorithm": pl.DSGT()}, ["algorithm was 'DSGD' and is now 'DSGT'"]),
     "setting": ({"algorithm": pl.DSGD(lr=0.5)}, ["settings.lr was", "is now 0.5"]),
     "seed": ({"seed": 4}, ["seed was 0 and is now 4"]),
-    "rounds": ({"rounds": 12}, ["rounds was 9 and is now 12"]),
+    "rounds": ({"rounds": 6}, ["rounds was 9 and is now 6"]),
     "how often": ({"evaluate_every": 2}, ["evaluate_every was 3 and is now 2"]),
     "dtype": ({"dtype": "float64"}, ["dtype was 'float32' and is now 'float64'"]),
     "weights": ({"weights": "maximum_degree"}, ["weights was 'metropolis'"]),
@@ -286,7 +327,7 @@ OTHERS = {
         {"task": classification(model=lambda: torch.nn.Linear(4, 3))},
         ["parameters was 43 and is now 15"],
     ),
-    "several": ({"seed": 4, "rounds": 12}, ["seed was", "rounds was"]),
+    "several": ({"seed": 4, "rounds": 6}, ["seed was", "rounds was"]),
 }
 
 
@@ -303,6 +344,13 @@ def test_another_configuration_is_refused_and_left_alone(changed, words, tmp_pat
         for word in words:
             assert word in str(caught.value)
         assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_more_rounds_are_refused_where_the_rates_would_have_been_others(tmp_path):
+    algorithm = scheduled(pl.DSGD)
+    train(algorithm=algorithm, out=tmp_path)
+    with pytest.raises(ConfigurationError, match="rounds was 9 and is now 12"):
+        train(algorithm=algorithm, rounds=12, out=tmp_path, resume=True)
 
 
 @pytest.mark.parametrize("lines", [1, 2, 4])

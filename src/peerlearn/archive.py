@@ -21,6 +21,7 @@ from .record import Recorder
 from .setup import Setup
 from .team import Team
 
+PLANNED = ("rounds", "drifts")  # of which there may be more after a run is resumed
 WHERE = ("device", "engine", "processes", "versions")  # may be others after a run is resumed
 
 
@@ -47,7 +48,7 @@ class Archive:
         path, kept = self._setup.record_path, self._setup.checkpoint
         start = self._setup.describe()
         if path is not None and kept is not None:
-            self.lines = records.cut(path, kept.round)
+            self.lines = records.cut(path, kept.round, {n: start[n] for n in PLANNED})
         elif path is not None:
             path.unlink(missing_ok=True)
         self._recorder = Recorder(path) if path is not None else None

@@ -226,7 +226,7 @@ def _run_one(
     progress: Callable[[Step], None],
 ) -> None:
     request = experiment.request(label, seed, outcome.folder, resume=True)
-    before = team.tell(_ended(request["out"]) if team.leads else None)
+    before = team.tell(_ended(request["out"], request["rounds"]) if team.leads else None)
     if before is not None:
         outcome.skipped += before["finished"]
         outcome.failures += before["failures"]
@@ -246,13 +246,13 @@ def _run_one(
         outcome.failures.append(str(failure))
 
 
-def _ended(folder: Path) -> dict[str, Any] | None:
+def _ended(folder: Path, rounds: int) -> dict[str, Any] | None:
     """How a run ended that would end the same way again: it is finished, or diverged."""
     path = folder / record.FILE_NAME
     if not path.exists() or not record.first_line(path):
         return None
     kept = record.read(path)
-    if kept.finished:
+    if kept.finished and kept.start["rounds"] == rounds:
         return {"finished": True, "failures": []}
     diverged = kept.diverged is not None
     return {"finished": False, "failures": [_as_before(kept)]} if diverged else None

@@ -202,13 +202,20 @@ def read_all(folder: str | Path) -> list[Record]:
     return sorted(records, key=lambda r: r.start.get("started", ""))
 
 
-def cut(path: Path, round: int) -> list[dict[str, Any]]:
+def cut(path: Path, round: int, start: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
     """Drop what was written after ``round``, because those rounds will be run again.
+
+    Args:
+        path: of the record.
+        round: the last one that is kept.
+        start: what the first line says otherwise from now on.
 
     Returns:
         The lines that stay.
     """
     kept = [x for x in _lines(path) if x["kind"] != "end" and x.get("round", 0) <= round]
+    if start:
+        kept[0] |= as_json(dict(start))
     with replacing(path, durable=True) as scratch, scratch.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(x) + "\n" for x in kept)
     return kept

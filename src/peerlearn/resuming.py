@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,16 @@ from .checkpoint import Checkpoint
 from .errors import ConfigurationError
 
 
-def latest(folder: Path, configuration: dict[str, Any]) -> Checkpoint | None:
+def latest(
+    folder: Path, configuration: dict[str, Any], same_so_far: Callable[[int, int], bool]
+) -> Checkpoint | None:
     """The checkpoint to go on from; none where a run was killed before its first one.
 
     Args:
         folder: of the run.
         configuration: of the run that is to go on.
+        same_so_far: (done, rounds) -> whether the first rounds, ``done`` of them, would be the
+            same in the run that is to go on as in one of ``rounds``.
 
     Raises:
         ConfigurationError: the folder holds another run, or lacks a part of this one.
@@ -26,7 +31,10 @@ def latest(folder: Path, configuration: dict[str, Any]) -> Checkpoint | None:
     wanted = json.loads(json.dumps(configuration))
     if path.exists():
         kept = checkpoints.load(path)
-        _check_same(path, kept.configuration, wanted)
+        told, planned = dict(kept.configuration), kept.configuration.get("rounds")
+        if planned and kept.round <= wanted["rounds"] and same_so_far(kept.round, planned):
+            told["rounds"] = wanted["rounds"]  # more may follow
+        _check_same(path, told, wanted)
         if not lines.exists() or not record.first_line(lines):
             raise ConfigurationError([
                 f"{path} has no {lines.name} beside it that tells what was run; remove "

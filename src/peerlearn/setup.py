@@ -40,6 +40,7 @@ from .learner import Learner
 from .links import Traffic
 from .lock import holding
 from .measure import Clock
+from .schedules import Schedule, value_at
 from .tasks import BaseTask
 from .team import Alone, Team, timeout_problems
 
@@ -97,7 +98,15 @@ class Setup:
         """The one to go on from, if the run is to go on."""
         self.checkpoint = None
         if self.out is not None and self.resume:
-            self.checkpoint = resuming.latest(self.out, self.configuration)
+            self.checkpoint = resuming.latest(self.out, self.configuration, self._same_so_far)
+
+    def _same_so_far(self, done: int, rounds: int) -> bool:
+        """Whether all rates were the same until now if so many rounds had been planned."""
+        rates = [rate for rate in vars(self.algorithm).values() if isinstance(rate, Schedule)]
+        return all(
+            value_at(rate, k, rounds) == value_at(rate, k, self.rounds)
+            for rate in rates for k in range(done)
+        )  # fmt: skip
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -114,7 +114,9 @@ def train(
         resume: go on from the checkpoint in ``out``, if there is one; a run that is finished comes
             back as it was. It must be of the same request; functions in it (a loss, a graph of the
             round) are compared by their names, large data by rows spread over them, datasets that
-            are no tensors by their length.
+            are no tensors by their length. There may be more rounds than before, or fewer, as far
+            as no rate would have been another one until now; give ``evaluate_every`` then, as its
+            default goes with the rounds.
         checkpoint_every: rounds between checkpoints besides those of the evaluations; by default
             there are no others.
         device: "auto" takes CUDA where there is one.
