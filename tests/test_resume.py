@@ -349,7 +349,7 @@ def test_another_configuration_is_refused_and_left_alone(changed, words, tmp_pat
 def test_more_rounds_are_refused_where_the_rates_would_have_been_others(tmp_path):
     algorithm = scheduled(pl.DSGD)
     train(algorithm=algorithm, out=tmp_path)
-    with pytest.raises(ConfigurationError, match="rounds was 9 and is now 12"):
+    with pytest.raises(ConfigurationError, match="rounds was 9 and is now 12, which changes lr"):
         train(algorithm=algorithm, rounds=12, out=tmp_path, resume=True)
 
 

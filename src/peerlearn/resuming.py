@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +11,19 @@ from . import checkpoint as checkpoints
 from . import record
 from .checkpoint import Checkpoint
 from .errors import ConfigurationError
+from .words import listed
 
 
 def latest(
-    folder: Path, configuration: dict[str, Any], same_so_far: Callable[[int, int], bool]
+    folder: Path, configuration: dict[str, Any], other_rates: Callable[[int, int], list[str]]
 ) -> Checkpoint | None:
     """The checkpoint to go on from; none where a run was killed before its first one.
 
     Args:
         folder: of the run.
         configuration: of the run that is to go on.
-        same_so_far: (done, rounds) -> whether the first rounds, ``done`` of them, would be the
-            same in the run that is to go on as in one of ``rounds``.
+        other_rates: (done, rounds) -> the rates that would have had other values in the first
+            rounds, ``done`` of them, if ``rounds`` had been planned.
 
     Raises:
         ConfigurationError: the folder holds another run, or lacks a part of this one.
@@ -31,10 +32,11 @@ def latest(
     wanted = json.loads(json.dumps(configuration))
     if path.exists():
         kept = checkpoints.load(path)
-        told, planned = dict(kept.configuration), kept.configuration.get("rounds")
-        if planned and kept.round <= wanted["rounds"] and same_so_far(kept.round, planned):
+        told = dict(kept.configuration)
+        rates = other_rates(kept.round, told.get("rounds", kept.round))
+        if kept.round <= wanted["rounds"] and not rates:
             told["rounds"] = wanted["rounds"]  # more may follow
-        _check_same(path, told, wanted)
+        _check_same(path, told, wanted, rates)
         if not lines.exists() or not record.first_line(lines):
             raise ConfigurationError([
                 f"{path} has no {lines.name} beside it that tells what was run; remove "
@@ -52,9 +54,13 @@ def latest(
     return None
 
 
-def _check_same(path: Path, kept: dict[str, Any], wanted: dict[str, Any]) -> None:
+def _check_same(
+    path: Path, kept: dict[str, Any], wanted: dict[str, Any], rates: Sequence[str] = ()
+) -> None:
     """Refuse to go on with, or to write over, what another configuration left."""
     changed = checkpoints.differences({k: kept[k] for k in wanted if k in kept}, wanted)
+    planned = f", which changes {listed(rates)}" if rates else ""
+    changed = [c + planned if c.startswith("rounds was") else c for c in changed]
     if changed and kept:
         raise ConfigurationError(
             [

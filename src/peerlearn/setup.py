@@ -98,15 +98,16 @@ class Setup:
         """The one to go on from, if the run is to go on."""
         self.checkpoint = None
         if self.out is not None and self.resume:
-            self.checkpoint = resuming.latest(self.out, self.configuration, self._same_so_far)
+            self.checkpoint = resuming.latest(self.out, self.configuration, self._other_rates)
 
-    def _same_so_far(self, done: int, rounds: int) -> bool:
-        """Whether all rates were the same until now if so many rounds had been planned."""
-        rates = [rate for rate in vars(self.algorithm).values() if isinstance(rate, Schedule)]
-        return all(
-            value_at(rate, k, rounds) == value_at(rate, k, self.rounds)
-            for rate in rates for k in range(done)
-        )  # fmt: skip
+    def _other_rates(self, done: int, rounds: int) -> list[str]:
+        """The rates that would have been others until now if so many rounds had been planned."""
+
+        def values(rate: Schedule, planned: int) -> list[float]:
+            return [value_at(rate, k, planned) for k in range(done)]
+
+        rates = {n: r for n, r in vars(self.algorithm).items() if isinstance(r, Schedule)}
+        return [n for n, r in rates.items() if values(r, rounds) != values(r, self.rounds)]
 
     @contextmanager
     def held(self) -> Iterator[None]:
