@@ -127,7 +127,7 @@ class Optimizers(Averaging):
     published = {"dynamic": "works with SGD, Adam and RMSprop"}
 
     def teams(self, short: bool) -> dict[str, Team]:
-        agents, rounds = (10, 100) if short else (30, rounds_for(30, 2))
+        agents, rounds = (10, 50) if short else (30, rounds_for(30, 2))
         rates = {"sgd": SGD["lr"], "adam": 0.001, "rmsprop": 0.001}
         found = {}
         for optimizer, lr in rates.items():
