@@ -376,6 +376,12 @@ def test_check_of_a_good_file_says_what_would_run():
     assert not Path("runs").exists()
 
 
+def test_check_counts_one_agent_and_one_round():
+    alone = [o for k in ("rounds=1", "task.agents=1", "graph.name=complete") for o in ("--set", k)]
+    said = peerlearn("check", "tiny.toml", *alone).stdout
+    assert "with 1 agent over complete, 1 round, seeds" in said
+
+
 def test_check_of_a_bad_file_names_all_mistakes_and_trains_nothing():
     Path("bad.toml").write_text(TINY.replace("0.02", "-1").replace('"cycle"', '"cicle"'))
     result = peerlearn("check", "bad.toml", "--set", "engine=staked")

@@ -120,6 +120,7 @@ def test_drifts_stand_in_every_figure_over_rounds() -> None:
     ("first", "second", "expected", "told"),
     [
         ((20, 61), (20, 61), [20], "after 20 rounds."),  # the run ends after 60
+        ((1,), (1,), [1], "after 1 round."),
         ((20,), (30, 50), [20, 30, 50], "3 in all, not the same in every run."),
         (tuple(range(1, 9)), tuple(range(1, 9)), [*range(1, 9)], "8 in all."),
     ],

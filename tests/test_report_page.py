@@ -161,6 +161,10 @@ ODD = {
         [[*KILLED, STOP, {"kind": "resume", "round": 40}, {"kind": "end", "round": 40}]],
         "all rounds done; resumed after 40 rounds",
     ),
+    "resumed early": (
+        [[*KILLED, {"kind": "resume", "round": 1}, {"kind": "end", "round": 40}]],
+        "all rounds done; resumed after 1 round",
+    ),
     "partly NaN": (
         [changed(lines(rounds=40), "accuracy", math.nan, slice(3))],
         "3 of 10 without a finite accuracy at the end",

@@ -16,8 +16,8 @@ from .errors import ConfigurationError, short, unknown
 from .graphs import GraphSchedule, spectrum
 from .schedules import Schedule, value_at
 from .tasks import BaseTask
-from .team import Team
 from .values import count_problems, is_whole, require_known
+from .words import counted
 
 LOOKED_AT = 10  # rounds of a schedule whose weights are checked beforehand
 SEEDS = 2**32  # generators are seeded with 32 bits of it
@@ -142,11 +142,12 @@ def coordinator_problems(algorithm: Algorithm, engine: str) -> list[str]:
     ]
 
 
-def team_problems(team: Team, task: BaseTask) -> list[str]:
+def team_problems(processes: int, agents: int) -> list[str]:
     """More processes than agents: some would have nothing to do."""
-    if team.size <= task.agents:
+    if processes <= agents:
         return []
-    return [f"got {team.size} processes for {task.agents} agents; start at most one for each agent"]
+    team = counted(agents, "agent")
+    return [f"got {processes} processes for {team}; start at most one for each agent"]
 
 
 def graph_problems(

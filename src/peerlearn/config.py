@@ -38,6 +38,7 @@ from .setup import prepare
 from .tables import STRICT, Problem, at_key, checked
 from .tasks import BaseTask
 from .team import LONGEST_TIMEOUT_S
+from .words import counted
 
 
 def _each_once(values: list[int]) -> list[int]:
@@ -143,9 +144,10 @@ class Experiment:
         how = f", {schedule['name']}" if schedule else ""
         where = f" over {graph['name']}{how}" if graph else ""
         seed = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+        team, rounds = counted(self.first_task.agents, "agent"), self.settings.rounds
         return (
-            f"{', '.join(self.algorithms)} on {task['name']} with {self.first_task.agents} agents"
-            f"{where}, {self.settings.rounds} rounds, {seed}"
+            f"{', '.join(self.algorithms)} on {task['name']} with {team}{where}, "
+            f"{counted(rounds, 'round')}, {seed}"
         )
 
 

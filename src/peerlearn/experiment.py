@@ -187,7 +187,7 @@ def run(
 
 def _checked(experiment: Experiment, folder: Path, resume: bool, team: Team) -> Experiment:
     """The folder is the first process's."""
-    if problems := team_problems(team, experiment.first_task):
+    if problems := team_problems(team.size, experiment.first_task.agents):
         raise ConfigurationError(problems)
     if team.leads:
         _check_folder(experiment, folder, resume, team)

@@ -262,7 +262,7 @@ def prepare(
     if not problems:
         problems += stream_problems(task, algorithm, rounds)
         problems += rate_problems(algorithm, rounds, find_dtype(dtype))
-    problems += team_problems(team, task)
+    problems += team_problems(team.size, task.agents)
     wrong = out_problems(out)
     problems += wrong
     folder = Path(out) if out is not None and team.leads and not wrong else None

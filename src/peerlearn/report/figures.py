@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
 
 from ..record import Record
-from ..words import listed
+from ..words import each_counted, listed
 from .curves import Curve, curve, how_to_read, line_and_band
 from .groups import first_to_talk, grouped
 from .measures import (
@@ -231,9 +231,7 @@ def _draw_drifts(axes: Axes, groups: Groups, rounds: np.ndarray) -> str:
     if not drifts:
         return ""
     many = len(drifts) > DRIFTS_TOLD or len(plans) > 1
-    told = (
-        f"{len(drifts):,} in all" if many else f"after {listed([f'{d:,}' for d in drifts])} rounds"
-    )
+    told = f"{len(drifts):,} in all" if many else f"after {each_counted(drifts, 'round')}"
     several = ", not the same in every run" if len(plans) > 1 else ""
     return f"Vertical lines: concept drifts, {told}{several}."
 

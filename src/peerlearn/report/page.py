@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from ..files import replacing, writing
 from ..record import EXPERIMENT_FILE, FIGURES, PAGE, TABLE, Record, read_all
-from ..words import counted, listed
+from ..words import counted, each_counted, listed
 from . import maps, rollouts, spreadsheet, style
 from .figures import draw
 from .groups import graph_names, graph_of, grouped
@@ -189,13 +189,12 @@ def _merged(dicts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 def _run(record: Record, folder: Path) -> dict[str, str]:
     """One line about one run: heading -> text."""
     start = record.start
-    resumed = [str(e["round"]) for e in record.events if e["kind"] == "resume"]
+    resumed = [e["round"] for e in record.events if e["kind"] == "resume"]
+    apart = rounds_apart(record)
     parts = [
         outcome(record) or "all rounds done",
-        f"resumed after {listed(resumed)} rounds" if resumed else "",
-        f"the agents were in parts in {rounds_apart(record):,} rounds"
-        if rounds_apart(record)
-        else "",
+        f"resumed after {each_counted(resumed, 'round')}" if resumed else "",
+        f"the agents were in parts in {counted(apart, 'round')}" if apart else "",
     ]
     where = record.folder.relative_to(folder) if record.folder else Path()
     return {
