@@ -222,7 +222,8 @@ def _plain(value: Any) -> str:
     if value is None or value in ("", {}, []):
         return "none"
     if isinstance(value, Mapping):
-        return ", ".join(f"{words(str(name))} {_plain(v)}" for name, v in value.items())
+        pairs = [(words(str(name)), _plain(v)) for name, v in value.items()]
+        return ", ".join(name if name == said else f"{name} {said}" for name, said in pairs)
     if isinstance(value, list):
         return ", ".join(f"({_plain(v)})" if isinstance(v, list) else _plain(v) for v in value)
     return f"{value:.6g}" if isinstance(value, float) else str(value)
