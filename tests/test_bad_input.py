@@ -684,6 +684,32 @@ def test_methods(build, words):
     told([str(caught.value)], *words)
 
 
+@pytest.mark.parametrize("name", pl.tasks.OPTIONS)
+def test_an_option_that_a_task_hands_on_to_nobody(name):
+    with pytest.raises(
+        ValueError, match=f"unknown option of task {name} 'agnts'; did you mean 'ag"
+    ):
+        pl.tasks.TASKS[name](agnts=3)
+
+
+@pytest.mark.parametrize(
+    ("make", "option", "meant"),
+    [
+        (pl.tasks.mnist, "partition_option", "partition_options"),  # of `images`
+        (pl.tasks.digits_stream, "drift_round", "drift_rounds"),
+        (pl.tasks.mapping, "beems", "beams"),  # of `Survey`
+        (pl.tasks.pursuit, "discont", "discount"),  # of `PPOTask`
+        (pl.tasks.graphical, "measure", "measures"),  # of `Task`
+        (pl.tasks.digits, "loss", None),  # which is the task's own
+    ],
+)
+def test_the_nearest_option_of_a_task_is_named(make, option, meant):
+    with pytest.raises(ValueError, match=f"unknown option of task .* '{option}'; ") as caught:
+        make(**{option: 3})
+    told = str(caught.value).partition("; ")[2]
+    assert told.startswith(f"did you mean '{meant}'? known: " if meant else "known: ")
+
+
 def test_an_own_method_is_checked_however_its_fields_are_annotated():
     options = {"frozen": True, "kw_only": True, "bases": (pl.DSGD,)}
     kinds = {"as text": "int", "as classes": int}

@@ -20,10 +20,11 @@ from torch.nn import functional
 
 from ..data.drives import Drive
 from ..mapping import Ground, Lidar, World
-from ..values import is_number, require_count, require_positive
+from ..values import MOST_AGENTS, is_number, require_count, require_positive
 from . import scanned
 from .logged import of_log
 from .models import map_network
+from .options import require_handed_on
 from .scanned import BUILT_IN, Waypoints, Ways
 from .supervised import Task
 
@@ -172,8 +173,10 @@ def mapping(
     Source: Yu, Vincent and Schwager, "DiNNO: Distributed Neural Network Optimization for
     Multi-Robot Collaborative Learning", RA-L 2022, Section V-B.
     """
+    require_handed_on("mapping", options, mapping, Task)
+    require_count("agents", agents, most=MOST_AGENTS)
     counts = {
-        "agents": agents, "beams": beams, "samples": samples, "validation": validation,
+        "beams": beams, "samples": samples, "validation": validation,
         "features": features, **_each("hidden", hidden),
         **(_each("batch_size", batch_size) if _is_list(batch_size) else {"batch_size": batch_size}),
     }  # fmt: skip

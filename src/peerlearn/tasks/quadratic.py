@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..errors import ConfigurationError
 from ..learners import QuadraticInTurn, QuadraticLearner
-from ..values import count_problems, positive_problems
+from ..values import MOST_AGENTS, count_problems, positive_problems
 from .base import BaseTask
 from .fingerprint import digest_of_tensors
 
@@ -96,9 +96,12 @@ def quadratic(
     Raises:
         ConfigurationError: with everything that is wrong with the arguments.
     """
-    counts = {"agents": (agents, 1), "dimension": (dimension, 1), "seed": (seed, 0)}
-    found = [s for name, (value, n) in counts.items() for s in count_problems(name, value, n)]
-    found += _curvature(smoothness, convexity)
+    found = [
+        *count_problems("agents", agents, most=MOST_AGENTS),
+        *count_problems("dimension", dimension),
+        *count_problems("seed", seed, least=0),
+        *_curvature(smoothness, convexity),
+    ]
     if found:
         raise ConfigurationError(found)
     draw = torch.Generator().manual_seed(seed)
