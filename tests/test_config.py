@@ -106,6 +106,9 @@ BAD = {
         "weights = [[0.5, 0.5], [0.5, 0.5]]\n" + TINY, "weights are for 2 agents, the graph has 4",
     ),
     "weights for complete graphs": ("weights = 'uniform'\n" + TINY, "need a complete graph"),
+    "task in a list": (
+        TINY.replace("'quadratic'", "['quadratic']"), r"task.name: unknown task \['quadratic'\]",
+    ),
     "unknown task": (TINY.replace("quadratic", "quadric"), "task.name: .*did you mean 'quadratic'"),
     "task without a name": (TINY.replace("name = 'quadratic'", ""), "task.name: missing; known"),
     "unknown option of a task": (TINY.replace("agents", "agent"), "task.agent: .*mean 'agents'"),
