@@ -18,7 +18,7 @@ from ..data.datasets import Data, Deferred, concatenated, length, loaded, stored
 from ..data.streams import interleaved
 from ..learners import SupervisedLearner
 from ..learners.minibatches import Parts
-from ..randomness import SPREAD, preserved, seed_from, seed_generators
+from ..randomness import SPREAD, seed_from, seeded
 from . import checks
 from .base import BaseTask
 from .fingerprint import digest_of_data, digest_of_model, digest_of_tensors, name_of
@@ -316,8 +316,7 @@ class Task(BaseTask):
 
 def made(model: Callable[[], Module], seed: int) -> Module:
     """A network made under a seed; the global generators stay as they are."""
-    with preserved(torch.device("cpu")):
-        seed_generators(torch.device("cpu"), seed)
+    with seeded(torch.device("cpu"), seed):
         return model()
 
 
