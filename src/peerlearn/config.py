@@ -37,7 +37,7 @@ from .graphs import GraphSchedule
 from .setup import prepare
 from .tables import STRICT, Problem, at_key, checked
 from .tasks import BaseTask
-from .team import LONGEST_TIMEOUT_S
+from .team import LONGEST_TIMEOUT_S, TIMEOUT_S
 from .words import counted
 
 
@@ -67,7 +67,7 @@ class ExperimentFile(BaseModel):
     device: str = Field("auto", description="auto, cpu or cuda")
     engine: str = Field("stacked", description=" or ".join(map(repr, ENGINES)))
     timeout_s: float = Field(
-        30.0, gt=0, le=LONGEST_TIMEOUT_S,
+        TIMEOUT_S, gt=0, le=LONGEST_TIMEOUT_S,
         description=f"a positive number of seconds, at most {LONGEST_TIMEOUT_S:,}",
     )  # fmt: skip
     weights: str | list[list[float]] = Field(

@@ -316,24 +316,14 @@ def _algorithm(table: Any, path: str) -> tuple[str, Algorithm | None, list[Probl
     shown = settings.pop("label", None) or kind.__name__
     settings.pop("name", None)
     problems += _setting_problems(kind, settings, path)
-    return shown, None if problems else kind(**_hashable(settings)), problems
+    return shown, None if problems else kind(**settings), problems
 
 
 def _setting_problems(kind: type[Algorithm], settings: dict[str, Any], path: str) -> list[Problem]:
     """What the method says of its hyper-parameters, from an instance that does not refuse them."""
     lenient = type(kind.__name__, (kind,), {"__post_init__": lambda self: None})
-    sentences = lenient(**_hashable(settings)).problems()
+    sentences = lenient(**settings).problems()
     optimizer = "optimizer" if "optimizer" in settings else "options"
     found = [at_key(path, sentence, settings) for sentence in sentences]
     unclear = path if optimizer not in settings else join(path, optimizer)
     return [p if p.path != path else Problem(unclear, p.text) for p in found]
-
-
-def _hashable(settings: dict[str, Any]) -> dict[str, Any]:
-    """Lists among the options of an optimizer as tuples, as torch writes betas."""
-    return {
-        name: {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
-        if isinstance(value, dict)
-        else value
-        for name, value in settings.items()
-    }
