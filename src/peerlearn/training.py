@@ -137,7 +137,7 @@ def train(
             only where processes turn out to take different graphs.
         Diverged: a loss or parameter became NaN or infinite; the last good checkpoint stays.
         Lost: another process died or fell silent; the last checkpoint stays.
-        OSError: a file of the run cannot be written; what was there stays.
+        Unwritten: a file of the run cannot be written (an OSError); what was there stays.
         KeyboardInterrupt: see above.
     """
 
