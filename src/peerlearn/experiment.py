@@ -255,7 +255,7 @@ def _run_one(
 def _ended(folder: Path) -> dict[str, Any] | None:
     """How a run ended that would end the same way again: it is finished, or diverged."""
     path = folder / record.FILE_NAME
-    if not path.exists() or not record.first_line(path):
+    if not path.exists() or not record.start_line(path):
         return None
     kept = record.read(path)
     if kept.finished:

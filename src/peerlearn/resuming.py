@@ -27,7 +27,7 @@ def latest(folder: Path, configuration: dict[str, Any]) -> Checkpoint | None:
     if path.exists():
         kept = checkpoints.load(path)
         _check_same(path, kept.configuration, wanted)
-        if not lines.exists() or not record.first_line(lines):
+        if not lines.exists() or not record.start_line(lines):
             raise ConfigurationError([
                 f"{path} has no {lines.name} beside it that tells what was run; remove "
                 f"{path.name} to start this run anew"
@@ -35,7 +35,7 @@ def latest(folder: Path, configuration: dict[str, Any]) -> Checkpoint | None:
         _require_evaluations(lines, kept.round, wanted)
         return kept
     if lines.exists():
-        _check_same(lines, record.first_line(lines), wanted)
+        _check_same(lines, record.start_line(lines), wanted)
         if done := max(record.evaluated(lines), default=0):
             raise ConfigurationError([
                 f"{lines} goes up to round {done}, but {path.name} beside it is missing; put "
