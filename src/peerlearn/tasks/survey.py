@@ -28,6 +28,7 @@ from ..mapping import (
     through,
 )  # fmt: skip
 from ..values import is_list, is_number, require_count, require_positive
+from ..words import counted
 from .logged import of_log
 from .scanned import Scanned, natural, of_plan
 
@@ -208,8 +209,8 @@ class Survey:
         given = _given(self.waypoints)
         if len(given) != agents:
             raise ValueError(
-                f"there are waypoints for {len(given)} agents, expected {agents}; give each agent "
-                "its own, or say how many agents there are"
+                f"there are waypoints for {counted(len(given), 'agent')}, expected {agents}; give "
+                "each agent its own, or say how many agents there are"
             )
         loops = (self._loop(world, agent, points) for agent, points in enumerate(given))
         return [smooth(points, self.scans) for points in loops]
