@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy
 
 import peerlearn as pl
 from peerlearn import graphs
+from peerlearn.config_tables import describe_table
 from peerlearn.data import streams
 from peerlearn.errors import ConfigurationError
 from peerlearn.lock import holding
@@ -686,10 +687,11 @@ def test_methods(build, words):
 
 @pytest.mark.parametrize("name", pl.tasks.OPTIONS)
 def test_an_option_that_a_task_hands_on_to_nobody(name):
-    with pytest.raises(
-        ValueError, match=f"unknown option of task {name} 'agnts'; did you mean 'ag"
-    ):
+    said = f"unknown option of task {name} 'agnts'; did you mean 'agents'"
+    with pytest.raises(ValueError, match=said) as caught:
         pl.tasks.TASKS[name](agnts=3)
+    known = str(caught.value).partition("known: ")[2].split(", ")
+    assert {*known} >= {key for key, *_ in describe_table("tasks", name)}, "as in a file"
 
 
 @pytest.mark.parametrize(

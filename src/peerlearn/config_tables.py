@@ -50,7 +50,7 @@ ENTRIES: Mapping[str, Mapping[str, Any]] = {
 }
 """kind -> name -> what it stands for."""
 TABLES: Mapping[str, Callable[[str], tuple[Any, Sequence[Callable[..., Any]]]]] = {
-    "tasks": lambda n: (_task_model(n), (TASKS[n], *OPTIONS.get(n, ()))),
+    "tasks": lambda n: (_task_model(n), _takers(n)),
     "graphs": lambda n: (_graph_model(n), [SIZED.get(n, TOPOLOGIES[n])]),
     "schedules": lambda n: (_schedule_model(n), [SCHEDULES[n]]),
     "algorithms": lambda n: (_algorithm_model(BY_NAME[n]), [BY_NAME[n]]),
@@ -181,7 +181,12 @@ def _task_model(name: str) -> Any:
         if _takes(name, argument):
             names = " or ".join(map(repr, known))
             fields[argument] = (str, Field(None, description=names))
-    return options_model(TASKS[name], *OPTIONS.get(name, ()), skip=OWN_OF_TASK, **fields)
+    return options_model(*_takers(name), skip=OWN_OF_TASK, **fields)
+
+
+def _takers(name: str) -> tuple[Callable[..., Any], ...]:
+    """The function of a task, and what takes the options that it hands on."""
+    return (TASKS[name], *OPTIONS.get(name, ()))
 
 
 def _choice_model(choice: Callable[..., Any]) -> Any:
@@ -191,8 +196,7 @@ def _choice_model(choice: Callable[..., Any]) -> Any:
 
 def _takes(name: str, argument: str) -> bool:
     """Whether a task has an argument that a file can give, be it one that it hands on."""
-    functions = (TASKS[name], *OPTIONS.get(name, ()))
-    return any(in_toml(typing.get_type_hints(f).get(argument)) for f in functions)
+    return any(in_toml(typing.get_type_hints(f).get(argument)) for f in _takers(name))
 
 
 def make_task(table: Mapping[str, Any], seed: int) -> BaseTask:

@@ -68,6 +68,7 @@ class Stream(ABC):
         return samples * self.sample_bytes
 
     def concept(self, seed: int, round: int) -> int:
+        """The number of what samples are drawn from in a round; -1 counts as round 0."""
         return self.drift.concept(seed, round)
 
     def drifts(self, seed: int, rounds: int) -> list[int]:
