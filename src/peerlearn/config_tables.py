@@ -270,8 +270,8 @@ def _scheduled(
 
 def _require_edges(schedule: str, graph: nx.Graph | None) -> None:
     """A schedule of agents, not of a graph, draws its own edges: those of the graph are lost."""
-    of_agents = _first_of(SCHEDULES[schedule]) == "agents"
-    if not of_agents or graph is None or nx.density(graph) == 1 or len(graph) == 1:
+    own = graphs.schedules.of_agents(schedule)
+    if not own or graph is None or nx.density(graph) == 1 or len(graph) == 1:
         return
     raise ValueError(
         f"schedule {schedule} draws its own edges, so those of the graph "

@@ -47,10 +47,8 @@ class QuadraticTask(BaseTask):
         dtype: torch.dtype,
         agents: Sequence[int] | None = None,
     ) -> QuadraticLearner:
-        parts = (self.hessians, self.optima, self.first)
-        hessians, optima, first = (None if p is None else p.to(device, dtype) for p in parts)
-        assert hessians is not None
-        assert optima is not None
+        hessians, optima = (t.to(device, dtype) for t in (self.hessians, self.optima))
+        first = None if self.first is None else self.first.to(device, dtype)
         if self.in_turn:
             return QuadraticInTurn(hessians, optima, first)
         if self.team is not None:
