@@ -817,6 +817,9 @@ def test_swapped_arguments_are_one_short_sentence():
     with pytest.raises(ConfigurationError) as caught:
         pl.train(pl.DSGD(), task, graphs.cycle(4), rounds=1)
     assert all(len(problem) < 150 for problem in caught.value.problems)
+    with pytest.raises(ConfigurationError, match="algorithm is") as caught:
+        pl.train(task, np.ones((9, 9)), graphs.cycle(4), rounds=1)
+    assert len(str(caught.value).splitlines()) == 1, "however many lines an array takes"
 
 
 @pytest.mark.parametrize("method", [pl.DSGD, "DSGD"])

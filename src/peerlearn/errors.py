@@ -87,8 +87,8 @@ class Unwritten(PeerlearnError, OSError):
 
 
 def short(value: Any, most: int = 60) -> str:
-    """A value as Python writes it, cut where it is long."""
-    text = repr(value)
+    """A value as Python writes it, in one line, and cut where it is long."""
+    text = " ".join(line.strip() for line in repr(value).splitlines())
     return text if len(text) <= most else text[: most - 3] + "..."
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..data.drives import Drive
 from ..data.files import local
+from ..errors import short
 from ..mapping import (
     Lidar,
     World,
@@ -167,7 +167,7 @@ class Survey:
         )
         for name, value, other, expected in kinds:
             if not isinstance(value, str | Path | other):
-                raise ValueError(f"{name} is {reprlib.repr(value)}, expected {expected}")
+                raise ValueError(f"{name} is {short(value)}, expected {expected}")
         given = {"plan": plan != BUILT_IN, "waypoints": self.waypoints is not None}
         for name in (n for n in given if given[n] and log is not None):
             raise ValueError(
@@ -283,7 +283,7 @@ def _given(waypoints: Waypoints) -> list[NDArray[np.float64]]:
         given = []
     if not given or any(w.ndim != 2 or w.shape[1] != 2 for w in given):
         raise ValueError(
-            f"waypoints is {reprlib.repr(waypoints)}, expected a folder, or for each agent an "
+            f"waypoints is {short(waypoints)}, expected a folder, or for each agent an "
             "array (k, 2) of x and y in metres"
         )
     return given
