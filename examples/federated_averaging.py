@@ -10,7 +10,7 @@ import peerlearn as pl
 AGENTS, TARGET = 20, 0.95
 
 
-def good_enough(evaluation: pl.training.Evaluation) -> bool:
+def good_enough(evaluation: pl.Evaluation) -> bool:
     """Ends the run; where the unselected idle, every row is the global network."""
     return bool(evaluation["measures"]["accuracy"].mean() >= TARGET)
 

@@ -47,7 +47,7 @@ def error(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs - targets).abs()
 
 
-def stop_when_good(evaluation: pl.training.Evaluation) -> bool:
+def stop_when_good(evaluation: pl.Evaluation) -> bool:
     """Called with every evaluation; True ends the run."""
     losses = evaluation["measures"]["loss"]
     print(f"round {evaluation['round']:4}: worst agent's loss {losses.max():.4f}")

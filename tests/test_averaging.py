@@ -11,8 +11,7 @@ from torch.nn.functional import mse_loss
 
 import peerlearn as pl
 from peerlearn.algorithms.averages import first_mean
-from peerlearn.checks import coordinator_problems
-from peerlearn.engines import ENGINES, StackedEngine
+from peerlearn.engines import StackedEngine
 from peerlearn.graphs import metropolis
 from peerlearn.testing.alone import advance, begin
 
@@ -296,16 +295,3 @@ def test_bad_settings_are_said_once(make, complaint):
     with pytest.raises(ValueError, match=complaint) as caught:
         make()
     assert str(caught.value).count("expected") <= 1
-
-
-def test_a_method_that_needs_a_coordinator_is_refused_where_there_is_none(monkeypatch):
-    class Without:
-        has_coordinator = False
-
-    monkeypatch.setitem(ENGINES, "processes", Without)
-    (complaint,) = coordinator_problems(pl.FedAvg(), "processes")
-    assert complaint == (
-        "FedAvg needs a coordinator, which the engine 'processes' does not have; use stacked"
-    )
-    assert not coordinator_problems(pl.FedAvg(), "stacked")
-    assert not coordinator_problems(pl.DSGD(), "processes")

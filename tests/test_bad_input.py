@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy
 
 import peerlearn as pl
 from peerlearn import graphs
+from peerlearn.config_tables import describe_table
 from peerlearn.data import streams
 from peerlearn.errors import ConfigurationError
 from peerlearn.lock import holding
@@ -684,6 +685,33 @@ def test_methods(build, words):
     told([str(caught.value)], *words)
 
 
+@pytest.mark.parametrize("name", pl.tasks.OPTIONS)
+def test_an_option_that_a_task_hands_on_to_nobody(name):
+    said = f"unknown option of task {name} 'agnts'; did you mean 'agents'"
+    with pytest.raises(ValueError, match=said) as caught:
+        pl.tasks.TASKS[name](agnts=3)
+    known = str(caught.value).partition("known: ")[2].split(", ")
+    assert {*known} >= {key for key, *_ in describe_table("tasks", name)}, "as in a file"
+
+
+@pytest.mark.parametrize(
+    ("make", "option", "meant"),
+    [
+        (pl.tasks.mnist, "partition_option", "partition_options"),  # of `images`
+        (pl.tasks.digits_stream, "drift_round", "drift_rounds"),
+        (pl.tasks.mapping, "beems", "beams"),  # of `Survey`
+        (pl.tasks.pursuit, "discont", "discount"),  # of `PPOTask`
+        (pl.tasks.graphical, "measure", "measures"),  # of `Task`
+        (pl.tasks.digits, "loss", None),  # which is the task's own
+    ],
+)
+def test_the_nearest_option_of_a_task_is_named(make, option, meant):
+    with pytest.raises(ValueError, match=f"unknown option of task .* '{option}'; ") as caught:
+        make(**{option: 3})
+    told = str(caught.value).partition("; ")[2]
+    assert told.startswith(f"did you mean '{meant}'? known: " if meant else "known: ")
+
+
 def test_an_own_method_is_checked_however_its_fields_are_annotated():
     options = {"frozen": True, "kw_only": True, "bases": (pl.DSGD,)}
     kinds = {"as text": "int", "as classes": int}
@@ -789,6 +817,9 @@ def test_swapped_arguments_are_one_short_sentence():
     with pytest.raises(ConfigurationError) as caught:
         pl.train(pl.DSGD(), task, graphs.cycle(4), rounds=1)
     assert all(len(problem) < 150 for problem in caught.value.problems)
+    with pytest.raises(ConfigurationError, match="algorithm is") as caught:
+        pl.train(task, np.ones((9, 9)), graphs.cycle(4), rounds=1)
+    assert len(str(caught.value).splitlines()) == 1, "however many lines an array takes"
 
 
 @pytest.mark.parametrize("method", [pl.DSGD, "DSGD"])

@@ -19,7 +19,7 @@ from peerlearn import cli, experiment, record
 from peerlearn.cli.list import Kind
 from peerlearn.cli.run import _measured
 from peerlearn.config import ExperimentFile
-from peerlearn.config_tables import TABLES
+from peerlearn.config_tables import ENTRIES, TABLES
 from peerlearn.errors import ConfigurationError
 from peerlearn.lock import holding
 from peerlearn.training import train
@@ -381,7 +381,7 @@ def test_ctrl_c_while_the_command_is_imported_ends_it_without_a_traceback(comman
 # --- the other verbs ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("kind", "name"), [(k, n) for k, names in TABLES.items() for n in names])
+@pytest.mark.parametrize(("kind", "name"), [(k, n) for k in TABLES for n in ENTRIES[k]])
 def test_the_keys_of_every_table_are_listed(kind, name):
     result = peerlearn("list", kind, name.upper() if kind == "algorithms" else name)
     assert result.exit_code == 0, result.stderr
@@ -443,6 +443,12 @@ def test_check_of_a_good_file_says_what_would_run():
         "seeds 0, 1\n"
     )
     assert not Path("runs").exists()
+
+
+def test_check_counts_one_agent_and_one_round():
+    alone = [o for k in ("rounds=1", "task.agents=1", "graph.name=complete") for o in ("--set", k)]
+    said = peerlearn("check", "tiny.toml", *alone).stdout
+    assert "with 1 agent over complete, 1 round, seeds" in said
 
 
 def test_check_of_a_bad_file_names_all_mistakes_and_trains_nothing():
@@ -539,7 +545,11 @@ def test_runs_without_a_record_are_left_out_of_a_report_and_named():
     assert all(f"{sentence}." in page for sentence in said)
 
 
-@pytest.mark.parametrize("kind", [k for k in Kind if k not in (Kind.experiments, Kind.keys)])
+def test_every_kind_of_entry_can_be_listed():
+    assert {*Kind} == {*ENTRIES, "experiments", "keys"}
+
+
+@pytest.mark.parametrize("kind", [Kind(kind) for kind in ENTRIES])
 def test_list_gives_every_entry_a_line(kind):
     from peerlearn.cli.list import _entries
 

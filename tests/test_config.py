@@ -106,6 +106,9 @@ BAD = {
         "weights = [[0.5, 0.5], [0.5, 0.5]]\n" + TINY, "weights are for 2 agents, the graph has 4",
     ),
     "weights for complete graphs": ("weights = 'uniform'\n" + TINY, "need a complete graph"),
+    "task in a list": (
+        TINY.replace("'quadratic'", "['quadratic']"), r"task.name: unknown task \['quadratic'\]",
+    ),
     "unknown task": (TINY.replace("quadratic", "quadric"), "task.name: .*did you mean 'quadratic'"),
     "task without a name": (TINY.replace("name = 'quadratic'", ""), "task.name: missing; known"),
     "unknown option of a task": (TINY.replace("agents", "agent"), "task.agent: .*mean 'agents'"),
@@ -287,11 +290,17 @@ def test_a_team_of_unknown_size_brings_no_false_alarm(tmp_path):
     assert only.startswith("task.agent: unknown key")
 
 
-def test_no_graph_is_made_of_a_team_that_cannot_be(tmp_path):
+OF_ANY_SIZE = ("digits_stream", "graphical", "mapping", "pettingzoo", "pursuit", "quadratic")
+
+
+@pytest.mark.parametrize(
+    ("task", "agents"), [("digits", 1438), *((task, 10**30) for task in OF_ANY_SIZE)]
+)
+def test_no_graph_is_made_of_a_team_that_cannot_be(task, agents, tmp_path):
     """More nodes than there is memory for, or than a number of C can count."""
-    text = TINY.replace("quadratic", "digits").replace("agents = 4", f"agents = {10**30}")
+    text = TINY.replace("quadratic", task).replace("agents = 4", f"agents = {agents}")
     (only,) = found(tmp_path, text.replace("'cycle'", "'erdos_renyi'\np = 0.5\n"))
-    assert only.startswith(f"task.agents: 1437 samples for {10**30} agents, expected at least one")
+    assert re.match(rf"task.agents: .*\b{agents}\b.*, (expected|but .* has 3)", only)
 
 
 def test_a_combination_is_told_at_its_method_even_after_a_wrong_one(tmp_path):

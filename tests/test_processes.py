@@ -45,6 +45,7 @@ from peerlearn.engines.process_team import ProcessTeam
 from peerlearn.errors import ConfigurationError, Diverged
 from peerlearn.setup import prepare
 from peerlearn.team import Alone
+from peerlearn.words import counted
 
 SCRIPT = Path(__file__).with_name("in_processes.py")
 HOST = socket.gethostname()
@@ -216,7 +217,7 @@ REFUSED = {
                  "process {last} ({who}) has task.samples.total 34, but process 0 has 29"],
     "samples": ["process {last} ({who}): agent 4 has 6 samples, but 7 were declared"],
     "one is wrong": ["process {last} ({who}): rounds is 0, expected a whole number"],
-    "too many": ["got {size} processes for {fewer} agents; start at most one for each agent"],
+    "too many": ["got {size} processes for {fewer}; start at most one for each agent"],
 }  # fmt: skip
 
 
@@ -225,8 +226,8 @@ REFUSED = {
 def test_requests_that_differ_are_refused_by_all(name, size, groups):
     block = BLOCKS[size][-1]
     agents = f"agent {block[0]}" if len(block) == 1 else f"agents {block[0]} to {block[-1]}"
-    known = {"last": size - 1, "who": f"host {HOST}, {agents}", "size": size, "fewer": size - 1,
-             "agent": block[0]}  # fmt: skip
+    known = {"last": size - 1, "who": f"host {HOST}, {agents}", "size": size,
+             "fewer": counted(size - 1, "agent"), "agent": block[0]}  # fmt: skip
     first, *others = told(groups / str(size) / name)
     assert others == [first] * (size - 1)
     assert first["kind"] == "ConfigurationError"

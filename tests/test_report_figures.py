@@ -66,6 +66,26 @@ def test_agents_that_are_neighbors_by_their_numbers_stand_in_a_circle(
     assert np.allclose(turned, 2 * np.pi / len(places)) == is_round, "in the order of their numbers"
 
 
+@pytest.mark.parametrize(
+    ("schedules", "told"),
+    [
+        ([None, None], "10 edges. Colored"),
+        (["fails(p=1)"] * 2, "10 edges. Changing with the rounds: fails(p=1). Colored"),
+        (
+            [None, "fails(p=1)", "fails(p=2)"],
+            "Changing with the rounds, not the same in every run: static; fails(p=1); fails(p=2).",
+        ),
+    ],
+)
+def test_a_figure_of_a_graph_names_every_schedule(schedules: list, told: str) -> None:
+    runs = [lines("DSGD", label=str(n), rounds=20) for n in range(len(schedules))]
+    for run, schedule in zip(runs, schedules, strict=True):
+        run[0]["graph"]["schedule"] = schedule
+    silent = lines("Isolated", rounds=20)
+    silent[0]["graph"] = runs[0][0]["graph"] | {"schedule": "unused"}
+    assert told in drawings(*runs, silent)["graph"].caption
+
+
 def test_consensus_is_drawn_from_the_first_round_on() -> None:
     """The agents start alike, up to rounding, which would fill a logarithmic axis."""
     run = lines(rounds=40)
@@ -120,6 +140,7 @@ def test_drifts_stand_in_every_figure_over_rounds() -> None:
     ("first", "second", "expected", "told"),
     [
         ((20, 61), (20, 61), [20], "after 20 rounds."),  # the run ends after 60
+        ((1,), (1,), [1], "after 1 round."),
         ((20,), (30, 50), [20, 30, 50], "3 in all, not the same in every run."),
         (tuple(range(1, 9)), tuple(range(1, 9)), [*range(1, 9)], "8 in all."),
     ],
@@ -186,7 +207,7 @@ def test_of_a_large_graph_some_edges_are_drawn_and_no_numbers(
     graph = nx.random_regular_graph(10, 102, seed=0)
     monkeypatch.setattr(network, "EDGES_DRAWN", 400)
     record = from_lines(lines(graph=graph, agents=102, rounds=20))
-    drawing = network.draw_graph("graph", record, "accuracy")
+    drawing = network.draw_graph("graph", record, "accuracy", ["static"])
     edges, dots = drawing.figure.axes[0].collections
     assert len(edges.get_paths()) == 400
     assert len(np.asarray(dots.get_offsets())) == 102

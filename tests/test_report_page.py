@@ -123,6 +123,13 @@ def test_the_page_shows_the_numbers_of_the_table(runs: Path, page: str) -> None:
         assert set(cells(row).values()) - {"", NOTHING} <= set(words)
 
 
+def test_a_measure_that_is_called_like_its_function_is_named_once(tmp_path: Path) -> None:
+    run = lines(rounds=20)
+    run[0]["task"]["measures"] = {"accuracy": "accuracy", "top_five": "in_first"}
+    seen = outline(write(tmp_path, run))
+    assert "accuracy, top five in_first" in seen.words
+
+
 def test_the_spreadsheet_has_all_digits_of_the_table(tmp_path: Path) -> None:
     runs = [lines(name, seed=s) for name in ("DSGD", "DiNNO") for s in range(2)]
     build(write(tmp_path, *runs))
@@ -160,6 +167,10 @@ ODD = {
     "stopped and resumed": (
         [[*KILLED, STOP, {"kind": "resume", "round": 40}, {"kind": "end", "round": 40}]],
         "all rounds done; resumed after 40 rounds",
+    ),
+    "resumed early": (
+        [[*KILLED, {"kind": "resume", "round": 1}, {"kind": "end", "round": 40}]],
+        "all rounds done; resumed after 1 round",
     ),
     "partly NaN": (
         [changed(lines(rounds=40), "accuracy", math.nan, slice(3))],

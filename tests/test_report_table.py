@@ -256,6 +256,7 @@ def test_what_the_seed_deals_is_no_other_request(tmp_path: Path) -> None:
     [
         ([], "not finished"),
         ([STOP], f"stopped after 40 rounds: {STOP['reason']}"),
+        ([STOP | {"round": 1}], f"stopped after 1 round: {STOP['reason']}"),
         ([STOP, {"kind": "resume", "round": 40}], "not finished"),
         ([STOP, {"kind": "resume", "round": 40}, {"kind": "end", "round": 40}], ""),
     ],

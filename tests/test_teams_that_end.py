@@ -69,7 +69,7 @@ def test_several_processes_without_their_engine_are_refused(tmp_path):
 
 def test_more_processes_than_agents_leave_no_folder_behind(tmp_path):
     first, _ = command(tmp_path, "--engine processes --set task.agents=1 --set graph.name=complete")
-    assert "got 2 processes for 1 agents" in first
+    assert "got 2 processes for 1 agent;" in first
     assert not (tmp_path / "runs").exists()
 
 

@@ -550,7 +550,7 @@ def test_data_that_are_not_finite_stop_a_run_where_networks_are_judged(where, tm
     task = classification()
     spoiled = task.test[0] if where == "test set" else task.data[2][0]
     spoiled[1] = float("nan")
-    agents = "agents 0, 1, 2 and 3" if where == "test set" else "agent 2"
+    agents = "agents 0, 1, 2, 3" if where == "test set" else "agent 2"
     said = f"before any training the loss on the {where} of {agents} is NaN"
     with pytest.raises(ConfigurationError, match=said):
         train(task, out=tmp_path / "run")

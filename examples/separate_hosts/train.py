@@ -37,7 +37,7 @@ def error(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs - targets).abs()
 
 
-def show(evaluation: pl.training.Evaluation) -> None:
+def show(evaluation: pl.Evaluation) -> None:
     errors = ", ".join(f"{e:.3f}" for e in evaluation["measures"]["error"])
     print(f"{socket.gethostname()}: round {evaluation['round']}, errors {errors}", flush=True)
 

@@ -4,7 +4,17 @@ from . import starting  # noqa: F401  first, for Ctrl-C while the rest is import
 
 # isort: split
 
-from . import algorithms, data, environments, graphs, learners, mapping, schedules, tasks
+from . import (
+    algorithms,
+    data,
+    environments,
+    graphs,
+    learners,
+    mapping,
+    record,
+    schedules,
+    tasks,
+)  # fmt: skip
 from .algorithm import Algorithm, Needs
 from .algorithms import (
     CDMSGD,
@@ -21,16 +31,16 @@ from .algorithms import (
     PeriodicAveraging,
     Serial,
 )  # fmt: skip
-from .errors import ConfigurationError, Diverged, Lost, PeerlearnError
+from .errors import ConfigurationError, Diverged, Lost, PeerlearnError, Unwritten
 from .learners import Policy
 from .optimizer import LocalOptimizer
 from .tasks import PPOTask, Task
-from .training import Run, train
+from .training import Evaluation, Run, train
 
 __all__ = [
     "CDMSGD", "CDSGD", "DMSGD", "DSGD", "DSGT", "Algorithm", "Centralized", "ConfigurationError",
-    "ConsensusADMM", "DiNNO", "Diverged", "DynamicAveraging", "FedAvg", "Isolated",
+    "ConsensusADMM", "DiNNO", "Diverged", "DynamicAveraging", "Evaluation", "FedAvg", "Isolated",
     "LocalOptimizer", "Lost", "Needs", "PPOTask", "PeerlearnError", "PeriodicAveraging", "Policy",
-    "Run", "Serial", "Task", "algorithms", "data", "environments", "graphs", "learners", "mapping",
-    "schedules", "tasks", "train",
+    "Run", "Serial", "Task", "Unwritten", "algorithms", "data", "environments", "graphs",
+    "learners", "mapping", "record", "schedules", "tasks", "train",
 ]  # fmt: skip

@@ -1,4 +1,7 @@
-"""What can be wrong with a request to train: each check returns its complaints, a sentence each."""
+"""What can be wrong with a request to train.
+
+What is called ..._problems returns its complaints, a sentence each; the others raise them.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ from .errors import ConfigurationError, short, unknown
 from .graphs import GraphSchedule, spectrum
 from .schedules import Schedule, value_at
 from .tasks import BaseTask
-from .team import Team
 from .values import count_problems, is_whole, require_known
+from .words import counted
 
 LOOKED_AT = 10  # rounds of a schedule whose weights are checked beforehand
 SEEDS = 2**32  # generators are seeded with 32 bits of it
@@ -125,28 +128,12 @@ def name_problems(engine: str, dtype: Any, device: Any, label: Any) -> list[str]
     return found
 
 
-def coordinator_problems(algorithm: Algorithm, engine: str) -> list[str]:
-    """A method that needs a coordinator, on an engine that has none."""
-    needed = Needs.COORDINATOR in algorithm.needs
-    if (
-        not needed
-        or not isinstance(engine, str)
-        or engine not in ENGINES
-        or ENGINES[engine].has_coordinator
-    ):
-        return []
-    having = ", ".join(name for name, kind in ENGINES.items() if kind.has_coordinator)
-    return [
-        f"{algorithm.name} needs a coordinator, which the engine {engine!r} does not have; use "
-        f"{having or 'a method that talks to neighbors, such as DiNNO'}"
-    ]
-
-
-def team_problems(team: Team, task: BaseTask) -> list[str]:
+def team_problems(processes: int, agents: int) -> list[str]:
     """More processes than agents: some would have nothing to do."""
-    if team.size <= task.agents:
+    if processes <= agents:
         return []
-    return [f"got {team.size} processes for {task.agents} agents; start at most one for each agent"]
+    team = counted(agents, "agent")
+    return [f"got {processes} processes for {team}; start at most one for each agent"]
 
 
 def graph_problems(

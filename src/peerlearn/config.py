@@ -37,7 +37,8 @@ from .graphs import GraphSchedule
 from .setup import prepare
 from .tables import STRICT, Problem, at_key, checked
 from .tasks import BaseTask
-from .team import LONGEST_TIMEOUT_S
+from .team import LONGEST_TIMEOUT_S, TIMEOUT_S
+from .words import counted
 
 
 def _each_once(values: list[int]) -> list[int]:
@@ -66,7 +67,7 @@ class ExperimentFile(BaseModel):
     device: str = Field("auto", description="auto, cpu or cuda")
     engine: str = Field("stacked", description=" or ".join(map(repr, ENGINES)))
     timeout_s: float = Field(
-        30.0, gt=0, le=LONGEST_TIMEOUT_S,
+        TIMEOUT_S, gt=0, le=LONGEST_TIMEOUT_S,
         description=f"a positive number of seconds, at most {LONGEST_TIMEOUT_S:,}",
     )  # fmt: skip
     weights: str | list[list[float]] = Field(
@@ -143,9 +144,10 @@ class Experiment:
         how = f", {schedule['name']}" if schedule else ""
         where = f" over {graph['name']}{how}" if graph else ""
         seed = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+        team, rounds = counted(self.first_task.agents, "agent"), self.settings.rounds
         return (
-            f"{', '.join(self.algorithms)} on {task['name']} with {self.first_task.agents} agents"
-            f"{where}, {self.settings.rounds} rounds, {seed}"
+            f"{', '.join(self.algorithms)} on {task['name']} with {team}{where}, "
+            f"{counted(rounds, 'round')}, {seed}"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import networkx as nx
@@ -13,17 +13,20 @@ from pydantic import Field
 
 from . import graphs
 from .algorithm import Algorithm
-from .algorithms import ALGORITHMS, ALIASES, find
-from .data import PARTITIONS
+from .algorithms import BY_NAME
+from .algorithms.augmentation import STRATEGIES
+from .data import PARTITIONS, SOURCES
 from .data.drift import CHANGES
+from .data.streams import STREAMS
 from .errors import nearest, unknown
-from .graphs import SCHEDULES, TOPOLOGIES, GraphSchedule
+from .graphs import SCHEDULES, TOPOLOGIES, WEIGHTS, GraphSchedule
 from .graphs.topologies import SIZED
 from .record import EXPERIMENT_FILE, FIGURES, PAGE, TABLE
 from .schedules import RATES
 from .tables import Problem, at_key, checked, in_toml, join, keys_of, options_model
 from .tasks import OPTIONS, TASKS, BaseTask
 from .tasks.models import MODELS
+from .tasks.options import GIVEN
 
 FOLDER_NAME = r"^\w[\w .,=+-]{0,59}$"
 NAME_WORDS = "a name for a folder: up to 60 letters, digits, spaces and _ . , = + -"
@@ -32,26 +35,41 @@ SCHEDULE = (
     dict[str, Any] | None,
     Field(None, description="a table such as {name = 'random_matchings'}"),
 )
-TABLES: Mapping[str, Sequence[str]] = {
-    "tasks": list(TASKS),
-    "graphs": list(TOPOLOGIES),
-    "schedules": list(SCHEDULES),
-    "algorithms": [*(a.__name__ for a in ALGORITHMS), *ALIASES],
-    "rates": list(RATES),
-    "partitions": list(PARTITIONS),
-    "drifts": list(CHANGES),
+ENTRIES: Mapping[str, Mapping[str, Any]] = {
+    "tasks": TASKS,
+    "graphs": TOPOLOGIES,
+    "schedules": SCHEDULES,
+    "algorithms": BY_NAME,
+    "rates": RATES,
+    "partitions": PARTITIONS,
+    "drifts": CHANGES,
+    "weights": WEIGHTS,
+    "data": {name: source.load for name, source in SOURCES.items()},
+    "streams": STREAMS,
+    "augmentations": STRATEGIES,
 }
+"""kind -> name -> what it stands for."""
+TABLES: Mapping[str, Callable[[str], tuple[Any, Sequence[Callable[..., Any]]]]] = {
+    "tasks": lambda n: (_task_model(n), _takers(n)),
+    "graphs": lambda n: (_graph_model(n), [SIZED.get(n, TOPOLOGIES[n])]),
+    "schedules": lambda n: (_schedule_model(n), [SCHEDULES[n]]),
+    "algorithms": lambda n: (_algorithm_model(BY_NAME[n]), [BY_NAME[n]]),
+    "rates": lambda n: (options_model(RATES[n]), [RATES[n]]),
+    "partitions": lambda n: (_choice_model(PARTITIONS[n]), [PARTITIONS[n]]),
+    "drifts": lambda n: (_choice_model(CHANGES[n]), [CHANGES[n]]),
+}
+"""kind -> of a name, what its table in a file may say, and what takes that."""
 # arguments of tasks that name something with options of its own, in a table beside them
 CHOICES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "partition": PARTITIONS,
     "drift": CHANGES,
 }
 # what a built-in task says of itself
-OWN_OF_TASK = ("source", "name", "sample_bytes", "details", "falls", "shared", "in_turn")
+OWN_OF_TASK = (*GIVEN, "source", "falls", "shared", "in_turn")
 
 
 def _named(
-    table: Any, path: str, kind: str, known: Sequence[str]
+    table: Any, path: str, kind: str, known: Collection[str]
 ) -> tuple[str | None, list[Problem]]:
     """The name in the table at a path, if it is one of the known ones of its kind."""
     if not isinstance(table, dict):
@@ -59,14 +77,14 @@ def _named(
     name, where = table.get("name"), join(path, "name")
     if name is None:
         return None, [Problem(where, f"missing; {nearest('', known)}")]
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         return None, [Problem(where, str(unknown(kind, name, known)))]
     return name, []
 
 
 def read_task(table: Any, seed: int) -> tuple[BaseTask | None, list[Problem]]:
     """The task, built without the keys that are wrong, so that the others are judged, too."""
-    name, problems = _named(table, "task", "task", list(TASKS))
+    name, problems = _named(table, "task", "task", TASKS)
     if name is None:
         return None, problems
     right, problems = checked(_task_model(name), table, "task")
@@ -148,20 +166,10 @@ def describe_table(kind: str, name: str) -> Iterator[tuple[str, str, str]]:
     Raises:
         ValueError: an unknown name; the nearest valid one is named.
     """
-    known = TABLES[kind]
-    found = next((n for n in known if n.lower() == name.lower()), None)
+    found = next((n for n in ENTRIES[kind] if n.lower() == name.lower()), None)
     if found is None:
-        raise unknown(kind.removesuffix("s"), name, known)
-    models: dict[str, Callable[[str], tuple[Any, Sequence[Any]]]] = {
-        "tasks": lambda n: (_task_model(n), (TASKS[n], *OPTIONS.get(n, ()))),
-        "graphs": lambda n: (_graph_model(n), [SIZED.get(n, TOPOLOGIES[n])]),
-        "schedules": lambda n: (_schedule_model(n), [SCHEDULES[n]]),
-        "algorithms": lambda n: (_algorithm_model(find(n)), [find(n)]),
-        "rates": lambda n: (options_model(RATES[n]), [RATES[n]]),
-        "partitions": lambda n: (_choice_model(PARTITIONS[n]), [PARTITIONS[n]]),
-        "drifts": lambda n: (_choice_model(CHANGES[n]), [CHANGES[n]]),
-    }
-    return (line for line in keys_of(*models[kind](found)) if line[0] != "name")
+        raise unknown(kind.removesuffix("s"), name, ENTRIES[kind])
+    return (line for line in keys_of(*TABLES[kind](found)) if line[0] != "name")
 
 
 def _task_model(name: str) -> Any:
@@ -173,7 +181,12 @@ def _task_model(name: str) -> Any:
         if _takes(name, argument):
             names = " or ".join(map(repr, known))
             fields[argument] = (str, Field(None, description=names))
-    return options_model(TASKS[name], *OPTIONS.get(name, ()), skip=OWN_OF_TASK, **fields)
+    return options_model(*_takers(name), skip=OWN_OF_TASK, **fields)
+
+
+def _takers(name: str) -> tuple[Callable[..., Any], ...]:
+    """The function of a task, and what takes the options that it hands on."""
+    return (TASKS[name], *OPTIONS.get(name, ()))
 
 
 def _choice_model(choice: Callable[..., Any]) -> Any:
@@ -183,8 +196,7 @@ def _choice_model(choice: Callable[..., Any]) -> Any:
 
 def _takes(name: str, argument: str) -> bool:
     """Whether a task has an argument that a file can give, be it one that it hands on."""
-    functions = (TASKS[name], *OPTIONS.get(name, ()))
-    return any(in_toml(typing.get_type_hints(f).get(argument)) for f in functions)
+    return any(in_toml(typing.get_type_hints(f).get(argument)) for f in _takers(name))
 
 
 def make_task(table: Mapping[str, Any], seed: int) -> BaseTask:
@@ -198,7 +210,7 @@ def read_graph(
     table: Any, agents: int | None
 ) -> tuple[nx.Graph | GraphSchedule | None, list[Problem]]:
     """The graph for a team of that size, under its schedule if it has one."""
-    name, problems = _named(table, "graph", "graph", list(TOPOLOGIES))
+    name, problems = _named(table, "graph", "graph", TOPOLOGIES)
     if name is None:
         schedule = table.get("schedule") if isinstance(table, dict) else None
         return None, problems + _scheduled(None, schedule)[1]
@@ -241,7 +253,7 @@ def _scheduled(
     graph: nx.Graph | None, table: Any
 ) -> tuple[nx.Graph | GraphSchedule | None, list[Problem]]:
     """The graph under its schedule, if it has one; without a graph only the schedule's options."""
-    name, problems = _named(table, "graph.schedule", "schedule", list(SCHEDULES))
+    name, problems = _named(table, "graph.schedule", "schedule", SCHEDULES)
     if name is None:
         return graph, problems
     options, problems = checked(_schedule_model(name), table, "graph.schedule")
@@ -258,8 +270,8 @@ def _scheduled(
 
 def _require_edges(schedule: str, graph: nx.Graph | None) -> None:
     """A schedule of agents, not of a graph, draws its own edges: those of the graph are lost."""
-    of_agents = _first_of(SCHEDULES[schedule]) == "agents"
-    if not of_agents or graph is None or nx.density(graph) == 1 or len(graph) == 1:
+    own = graphs.schedules.of_agents(schedule)
+    if not own or graph is None or nx.density(graph) == 1 or len(graph) == 1:
         return
     raise ValueError(
         f"schedule {schedule} draws its own edges, so those of the graph "
@@ -298,35 +310,24 @@ def read_algorithms(tables: Any) -> tuple[dict[str, Algorithm], dict[str, str], 
 def _algorithm(table: Any, path: str) -> tuple[str, Algorithm | None, list[Problem]]:
     if not isinstance(table, dict):
         return "", None, []
-    known = [*(a.__name__ for a in ALGORITHMS), *ALIASES]
-    names = [n for n in known if n.lower() == str(table.get("name")).lower()]
+    names = [n for n in BY_NAME if n.lower() == str(table.get("name")).lower()]
     table = {**table, "name": names[0]} if names else table
-    name, problems = _named(table, path, "algorithm", known)
+    name, problems = _named(table, path, "algorithm", BY_NAME)
     if name is None:
         return "", None, problems
-    kind = find(name)
+    kind = BY_NAME[name]
     settings, problems = checked(_algorithm_model(kind), table, path)
     shown = settings.pop("label", None) or kind.__name__
     settings.pop("name", None)
     problems += _setting_problems(kind, settings, path)
-    return shown, None if problems else kind(**_hashable(settings)), problems
+    return shown, None if problems else kind(**settings), problems
 
 
 def _setting_problems(kind: type[Algorithm], settings: dict[str, Any], path: str) -> list[Problem]:
     """What the method says of its hyper-parameters, from an instance that does not refuse them."""
     lenient = type(kind.__name__, (kind,), {"__post_init__": lambda self: None})
-    sentences = lenient(**_hashable(settings)).problems()
+    sentences = lenient(**settings).problems()
     optimizer = "optimizer" if "optimizer" in settings else "options"
     found = [at_key(path, sentence, settings) for sentence in sentences]
     unclear = path if optimizer not in settings else join(path, optimizer)
     return [p if p.path != path else Problem(unclear, p.text) for p in found]
-
-
-def _hashable(settings: dict[str, Any]) -> dict[str, Any]:
-    """Lists among the options of an optimizer as tuples, as torch writes betas."""
-    return {
-        name: {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
-        if isinstance(value, dict)
-        else value
-        for name, value in settings.items()
-    }

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .words import agents_named
+
 RESUME = "resume the run from its last checkpoint"
 
 
@@ -45,9 +47,7 @@ class Diverged(PeerlearnError):
 
     def __init__(self, method: str, round: int, agents: Sequence[int], what: str) -> None:
         self.method, self.round, self.agents, self.what = method, round, list(agents), what
-        shown = ", ".join(map(str, agents[:10])) + (", ..." if len(agents) > 10 else "")
-        noun = "agent" if len(agents) == 1 else "agents"
-        whose = f" of {noun} {shown}" if agents else ""
+        whose = f" of {agents_named(self.agents)}" if agents else ""
         self.parts = [method, round, self.agents, what]  # of which another process makes it again
         super().__init__(
             f"{method} diverged in round {round}: the {what}{whose} is NaN or infinite; "
@@ -87,8 +87,8 @@ class Unwritten(PeerlearnError, OSError):
 
 
 def short(value: Any, most: int = 60) -> str:
-    """A value as Python writes it, cut where it is long."""
-    text = repr(value)
+    """A value as Python writes it, in one line, and cut where it is long."""
+    text = " ".join(line.strip() for line in repr(value).splitlines())
     return text if len(text) <= most else text[: most - 3] + "..."
 
 

@@ -181,7 +181,7 @@ def run(
 
 def _checked(experiment: Experiment, folder: Path, resume: bool, team: Team) -> Experiment:
     """The folder is the first process's."""
-    if problems := team_problems(team, experiment.first_task):
+    if problems := team_problems(team.size, experiment.first_task.agents):
         raise ConfigurationError(problems)
     if team.leads:
         _check_folder(experiment, folder, resume, team)
@@ -249,7 +249,7 @@ def _run_one(
 def _ended(folder: Path, rounds: int) -> dict[str, Any] | None:
     """How a run ended that would end the same way again: it is finished, or diverged."""
     path = folder / record.FILE_NAME
-    if not path.exists() or not record.first_line(path):
+    if not path.exists() or not record.start_line(path):
         return None
     kept = record.read(path)
     if kept.finished and kept.start["rounds"] == rounds:

@@ -199,9 +199,11 @@ class Traffic:
         return {"communication": self.communication, **own}
 
     def state(self) -> dict[str, Tensor]:
+        """All that was counted, for a checkpoint: name -> (total,), the coordinator's (1,)."""
         return {name: torch.from_numpy(getattr(self, name).copy()) for name in self._all()}
 
     def load(self, state: dict[str, Tensor]) -> None:
+        """Take back what `state` gave."""
         for name in self._all():
             getattr(self, name)[:] = state[name].numpy()
 

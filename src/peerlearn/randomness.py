@@ -41,11 +41,14 @@ def preserved(device: torch.device) -> Iterator[None]:
         np.random.set_state(numpy)
 
 
-def seed_generators(device: torch.device, seed: int) -> None:
-    """Seed the global generators, from which dropout, datasets and transforms draw."""
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        with torch.cuda.device(device):  # it seeds the current one
-            torch.cuda.manual_seed(seed)
-    np.random.seed(seed & 0xFFFFFFFF)
-    random.seed(seed)
+@contextmanager
+def seeded(device: torch.device, seed: int) -> Iterator[None]:
+    """The global generators, from which dropout, datasets and transforms draw, under a seed."""
+    with preserved(device):
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):  # it seeds the current one
+                torch.cuda.manual_seed(seed)
+        np.random.seed(seed & 0xFFFFFFFF)
+        random.seed(seed)
+        yield

@@ -193,7 +193,7 @@ def read_all(folder: str | Path) -> list[Record]:
         ValueError: there is none, or one cannot be read.
     """
     found = sorted(Path(folder).rglob(FILE_NAME), key=lambda p: (p.stat().st_ctime_ns, str(p)))
-    paths = [p for p in found if first_line(p)]  # a run killed before its first line has none
+    paths = [p for p in found if start_line(p)]  # a run killed before its first line has none
     if not paths:
         folders = Path(folder).is_dir()
         why = f"no {FILE_NAME} in it or below it tells of one" if folders else "it is no folder"
@@ -221,7 +221,7 @@ def cut(path: Path, round: int, start: Mapping[str, Any] | None = None) -> list[
     return kept
 
 
-def first_line(path: Path) -> dict[str, Any]:
+def start_line(path: Path) -> dict[str, Any]:
     """The start line; empty where a crash left none."""
     return next(iter(_lines(path)), {})
 

@@ -37,7 +37,7 @@ def latest(
         if kept.round <= wanted["rounds"] and not rates:
             told["rounds"] = wanted["rounds"]  # more may follow
         _check_same(path, told, wanted, rates)
-        if not lines.exists() or not record.first_line(lines):
+        if not lines.exists() or not record.start_line(lines):
             raise ConfigurationError([
                 f"{path} has no {lines.name} beside it that tells what was run; remove "
                 f"{path.name} to start this run anew"
@@ -45,7 +45,7 @@ def latest(
         _require_evaluations(lines, kept.round, wanted)
         return kept
     if lines.exists():
-        _check_same(lines, record.first_line(lines), wanted)
+        _check_same(lines, record.start_line(lines), wanted)
         if done := max(record.evaluated(lines), default=0):
             raise ConfigurationError([
                 f"{lines} goes up to round {done}, but {path.name} beside it is missing; put "

@@ -28,14 +28,13 @@ from .meetings import Meetings
 from .setup import Setup
 from .signals import stop_signals
 from .team import Team
-from .words import listed
+from .words import agents_named
 
 Evaluation = dict[str, Any]
 """What a callback sees: ``round``, ``measures`` (name -> (A,) array), ``team``, ``seconds``."""
 
 Callback = Callable[[Evaluation], Any]
 
-NAMED = 10  # agents in a sentence
 JUDGED = {"loss": "loss on the test set", "train_loss": "loss on the training data"}
 
 
@@ -220,9 +219,8 @@ class Session:
             if len(bad) and self.done:
                 self._diverged(self.done, bad.tolist(), where)
             if len(bad):
-                who = listed(bad.tolist()[:NAMED]) + (", ..." if len(bad) > NAMED else "")
-                noun = "agent" if len(bad) == 1 else "agents"
-                whose = "" if self.setup.algorithm.pools_data else f" of {noun} {who}"
+                pooled = self.setup.algorithm.pools_data
+                whose = "" if pooled else f" of {agents_named(bad.tolist())}"
                 raise self.team.common(ConfigurationError([
                     f"before any training the {where}{whose} is NaN or infinite; remove what is "
                     "not finite from the data, or begin with another network"

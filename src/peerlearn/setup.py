@@ -17,7 +17,6 @@ from . import graphs, record, resuming
 from .algorithm import Algorithm, Needs
 from .checkpoint import Checkpoint
 from .checks import (
-    coordinator_problems,
     find_device,
     find_dtype,
     folder_problems,
@@ -268,11 +267,10 @@ def prepare(
     problems += seed_problems(seed) + timeout_problems(timeout_s)
     problems += name_problems(engine, dtype, device, label)
     problems += graph_problems(task, algorithm, graph, weights, rounds)
-    problems += coordinator_problems(algorithm, engine)
     if not problems:
         problems += stream_problems(task, algorithm, rounds)
         problems += rate_problems(algorithm, rounds, find_dtype(dtype))
-    problems += team_problems(team, task)
+    problems += team_problems(team.size, task.agents)
     wrong = out_problems(out)
     problems += wrong
     folder = Path(out) if out is not None and team.leads and not wrong else None

@@ -22,6 +22,7 @@ from .values import is_positive
 Prepared = TypeVar("Prepared")
 Raised = TypeVar("Raised", bound=BaseException)
 
+TIMEOUT_S = 30.0  # by default
 LONGEST_TIMEOUT_S = 1_000_000  # no thread can wait for some thousand times that
 
 

@@ -24,7 +24,7 @@ from .session import Callback, Evaluation, Session
 from .setup import Setup, prepare
 from .signals import stop_signals
 from .tasks import BaseTask
-from .team import Alone, Team
+from .team import TIMEOUT_S, Alone, Team
 
 __all__ = ["Evaluation", "Run", "train"]
 
@@ -92,7 +92,7 @@ def train(
     device: str | torch.device = "auto",
     dtype: torch.dtype | str = torch.float32,
     engine: str = "stacked",
-    timeout_s: float = 30.0,
+    timeout_s: float = TIMEOUT_S,
     label: str | None = None,
     callback: Callback | None = None,
     on_round: Callable[[int], None] | None = None,
@@ -140,7 +140,7 @@ def train(
             only where processes turn out to take different graphs.
         Diverged: a loss or parameter became NaN or infinite; the last good checkpoint stays.
         Lost: another process died or fell silent; the last checkpoint stays.
-        OSError: a file of the run cannot be written; what was there stays.
+        Unwritten: a file of the run cannot be written (an OSError); what was there stays.
         KeyboardInterrupt: see above.
     """
 

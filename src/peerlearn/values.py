@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import math
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
 from .errors import unknown
 
 LARGEST = sys.float_info.max
+MOST_AGENTS = 1_000_000  # of a team; nobody has memory for more
 
 
 def is_whole(value: Any, least: int = 1, most: float = math.inf) -> bool:
@@ -29,6 +30,11 @@ def is_number(value: Any, least: float = -math.inf, most: float = math.inf) -> b
 def is_positive(value: Any, most: float = math.inf) -> bool:
     """A finite number in (0, most]."""
     return is_number(value, 0.0, most) and value > 0
+
+
+def is_list(value: Any) -> bool:
+    """A sequence that is no text."""
+    return isinstance(value, Sequence) and not isinstance(value, str)
 
 
 def as_python(value: Any) -> Any:

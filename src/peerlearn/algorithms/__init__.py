@@ -37,6 +37,7 @@ ALGORITHMS: tuple[type[Algorithm], ...] = (
     Isolated,
 )
 ALIASES: dict[str, type[Algorithm]] = {"nosync": Isolated, "continuous": PeriodicAveraging}
+BY_NAME: dict[str, type[Algorithm]] = {a.__name__: a for a in ALGORITHMS} | ALIASES
 
 
 def find(name: str) -> type[Algorithm]:
@@ -45,15 +46,14 @@ def find(name: str) -> type[Algorithm]:
     Raises:
         ValueError: there is none; the message names the nearest.
     """
-    known = {a.__name__.lower(): a for a in ALGORITHMS} | ALIASES
+    known = {n.lower(): method for n, method in BY_NAME.items()}
     if name.lower() not in known:
-        names = [*(a.__name__ for a in ALGORITHMS), *ALIASES]
-        raise unknown("algorithm", name, names)
+        raise unknown("algorithm", name, BY_NAME)
     return known[name.lower()]
 
 
 __all__ = [
-    "ALGORITHMS", "ALIASES", "CDMSGD", "CDSGD", "DMSGD", "DSGD", "DSGT", "Centralized",
+    "ALGORITHMS", "ALIASES", "BY_NAME", "CDMSGD", "CDSGD", "DMSGD", "DSGD", "DSGT", "Centralized",
     "ConsensusADMM", "DiNNO", "DynamicAveraging", "FedAvg", "Isolated", "PeriodicAveraging",
     "Serial", "find",
 ]  # fmt: skip

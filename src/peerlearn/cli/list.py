@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -14,7 +14,7 @@ from .console import console, told
 
 
 class Kind(str, Enum):
-    """What can be listed."""
+    """What can be listed: the names of `config_tables.ENTRIES`, which takes seconds to import."""
 
     algorithms = "algorithms"
     graphs = "graphs"
@@ -70,35 +70,22 @@ def _lines(kind: Kind, name: str | None) -> Iterable[tuple[str, ...]]:
 
 def _keys(kind: Kind, name: str) -> Iterable[tuple[str, ...]]:
     """What a table of an experiment file may say besides the name."""
-    from ..config_tables import TABLES, describe_table
+    from ..config_tables import ENTRIES, TABLES, describe_table
 
     if kind.value not in TABLES:
         known = ", ".join(TABLES)
         raise ValueError(f"{kind.value} have no table of their own in a file; known: {known}")
-    where = next((other for other, names in TABLES.items() if name in names), kind.value)
-    if name not in TABLES[kind.value] and where != kind.value:
+    where = next((other for other in TABLES if name in ENTRIES[other]), kind.value)
+    if name not in ENTRIES[kind.value] and where != kind.value:
         raise ValueError(f"{name} is one of the {where}; see peerlearn list {where} {name}")
     return describe_table(kind.value, name)
 
 
 def _entries(kind: Kind) -> Iterable[tuple[str, str]]:
     """name and first docstring line of each entry of a registry."""
-    from .. import algorithms, data, graphs, schedules, tasks
+    from ..config_tables import ENTRIES
 
-    registries: dict[Kind, Mapping[str, Any]] = {
-        Kind.algorithms: {a.__name__: a for a in algorithms.ALGORITHMS} | algorithms.ALIASES,
-        Kind.graphs: graphs.TOPOLOGIES,
-        Kind.weights: graphs.WEIGHTS,
-        Kind.schedules: graphs.SCHEDULES,
-        Kind.rates: schedules.RATES,
-        Kind.tasks: tasks.TASKS,
-        Kind.data: {name: source.load for name, source in data.SOURCES.items()},
-        Kind.partitions: data.PARTITIONS,
-        Kind.streams: data.streams.STREAMS,
-        Kind.drifts: data.drift.CHANGES,
-        Kind.augmentations: algorithms.augmentation.STRATEGIES,
-    }
-    for name, entry in registries[kind].items():
+    for name, entry in ENTRIES[kind.value].items():
         yield name, (inspect.getdoc(entry) or "").split("\n")[0]
 
 

@@ -93,6 +93,7 @@ def _run(experiment: Experiment, out: Path | None, resume: bool) -> None:
 
 def _check_processes(experiment: Experiment, options: dict[str, int | None]) -> None:
     """Options of processes that are of no use, or too many processes."""
+    from ..checks import team_problems
     from ..engines import launched, several
     from ..errors import ConfigurationError
 
@@ -109,9 +110,7 @@ def _check_processes(experiment: Experiment, options: dict[str, int | None]) -> 
             "several processes were started, of which each would carry out the whole experiment; "
             "add --engine processes, or start one"
         )
-    agents, count = experiment.first_task.agents, options["--processes"] or 1
-    if count > agents:
-        found.append(f"got {count} processes for {agents} agents; start at most one for each agent")
+    found += team_problems(options["--processes"] or 1, experiment.first_task.agents)
     if found:
         raise ConfigurationError(found)
 

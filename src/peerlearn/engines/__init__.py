@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from ..errors import ConfigurationError, in_short
-from ..team import Alone, Team, timeout_problems
+from ..team import TIMEOUT_S, Alone, Team, timeout_problems
 from .place import launched, place, several
 from .processes import ProcessesEngine
 from .stacked import StackedEngine
@@ -25,9 +25,6 @@ __all__ = [
     "shared_mistakes",
     "speaks",
 ]
-
-
-TIMEOUT_S = 30.0  # where there is no other that can be used
 
 
 def join(engine: str, timeout_s: float) -> Team:

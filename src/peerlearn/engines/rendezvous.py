@@ -150,14 +150,13 @@ def _be_heard(here: Place) -> None:
     time.sleep(HEARD_S if here.rank == keeper() else 0)
 
 
-def _make_group(store: dist.Store, rank: int, size: int, limit: timedelta) -> bool:
+def _make_group(store: dist.Store, rank: int, size: int, limit: timedelta) -> None:
     """Gloo for what is on a CPU, and NCCL for what is on a GPU."""
     both = torch.cuda.is_available() and dist.is_nccl_available()
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if both else "gloo",
         store=dist.PrefixStore("group", store), rank=rank, world_size=size, timeout=limit,
     )  # fmt: skip
-    return True
 
 
 def _take_over(limit: timedelta) -> None:

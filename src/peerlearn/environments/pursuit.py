@@ -36,6 +36,7 @@ STIFFNESS, SOFTNESS = 100.0, 0.001  # of contacts
 UNFELT = 40 * SOFTNESS  # across a wider gap a contact's force is below 1e-18
 BORDER = 1.2  # evaders do not push themselves beyond it
 START, OBSTACLES_WITHIN = 1.0, 0.9  # places are drawn with |x| and |y| up to these
+MOST_BODIES = 1000  # of a kind; each that moves looks at all of them
 CAPTURE, NEARNESS = 10.0, 0.1  # rewards, of a touch and of a unit of distance less
 
 
@@ -64,7 +65,7 @@ class Pursuit(Environment):
         evaders: how many flee.
         obstacles: at how many of the eight published places there is one; or their places (O, 2).
         random_obstacles: whether the obstacles' places are drawn anew for each episode, uniform in
-            [-0.9, 0.9]^2; then there may be any number of them.
+            [-0.9, 0.9]^2; then there may be up to 1,000 of them.
         steps: the length of every episode.
         integration: "published": positions move by the new velocity; "mpe2": by the old one,
             before it changes, as in today's package of that name.
@@ -101,8 +102,9 @@ class Pursuit(Environment):
         integration: Source = "published",
         reward: Source = "published",
     ) -> None:
-        for name, count in (("pursuers", pursuers), ("evaders", evaders), ("steps", steps)):
-            require_count(name, count)
+        require_count("pursuers", pursuers, most=MOST_BODIES)
+        require_count("evaders", evaders, most=MOST_BODIES)
+        require_count("steps", steps)
         for name, choice in (("integration", integration), ("reward", reward)):
             require_known(name, choice, get_args(Source))
         self.agents, self.evaders, self.steps = int(pursuers), int(evaders), int(steps)
@@ -302,7 +304,7 @@ def _obstacles(obstacles: int | ArrayLike, random: bool) -> tuple[int, Floats | 
         places = places if len(places) else np.zeros((0, 2))
         _require("obstacles", places, (len(places), 2), "(obstacles, 2)")
         return len(places), places
-    require_count("obstacles", obstacles, 0)
+    require_count("obstacles", obstacles, 0, MOST_BODIES)
     count = int(obstacles)  # type: ignore[arg-type]
     if not random and count > len(PLACES):
         raise ValueError(

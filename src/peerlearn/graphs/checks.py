@@ -1,11 +1,12 @@
-"""Whether a graph is of the kind that is needed, and how a long list is told."""
+"""Whether a graph is of the kind that is needed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import networkx as nx
+
+from ..words import first_few
 
 
 def undirected(graph: Any) -> nx.Graph:
@@ -26,9 +27,3 @@ def require_agents(graph: nx.Graph, which: str = "the graph") -> None:
             f"{len(graph) - 1}; rename them, or number them in the graph's order with "
             "graphs.from_networkx"
         )
-
-
-def first_few(items: Iterable[Any], most: int = 5, separator: str = ", ") -> str:
-    """The first items, with dots where there are more."""
-    words = [str(item) for item in items]
-    return separator.join(words[:most] + (["..."] if len(words) > most else []))

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import networkx as nx
 
-from .checks import first_few
+from ..words import agents_named
 
 
 class GraphSchedule(ABC):
@@ -82,5 +82,5 @@ def graph_of(agents: int, edges: Iterable[Any]) -> nx.Graph:
 def parts_of(graph: nx.Graph, most: int = 4) -> str:
     """'3 parts: agents 0, 1, 2; agents 3, 4; agent 5', shortened."""
     parts = [sorted(part) for part in nx.connected_components(graph)]
-    told = [("agents " if len(p) > 1 else "agent ") + first_few(p, most) for p in parts[:most]]
+    told = [agents_named(part, most) for part in parts[:most]]
     return f"{len(parts)} parts: " + "; ".join(told) + ("; ..." if len(parts) > most else "")

@@ -234,10 +234,17 @@ def build_schedule(name: str, graph: nx.Graph | int, **options: Any) -> GraphSch
     """
     require_known("schedule", name, SCHEDULES)
     require_options(f"schedule {name}", SCHEDULES[name], options, given=1)
-    first = next(iter(inspect.signature(SCHEDULES[name]).parameters))
-    if first == "agents" and isinstance(graph, nx.Graph):
+    if of_agents(name) and isinstance(graph, nx.Graph):
         graph = len(graph)
     return SCHEDULES[name](graph, **options)
+
+
+def of_agents(name: str) -> bool:
+    """Whether the schedule ``name`` draws edges of its own among so many agents, without a graph.
+
+    Its first argument tells.
+    """
+    return next(iter(inspect.signature(SCHEDULES[name]).parameters)) == "agents"
 
 
 def as_schedule(graph: nx.Graph | GraphSchedule) -> GraphSchedule:

@@ -15,7 +15,8 @@ from typing import Any
 import networkx as nx
 
 from ..values import require_count, require_known, require_options
-from .checks import first_few, require_agents, undirected
+from ..words import first_few
+from .checks import require_agents, undirected
 from .naming import named, numbered
 from .random_families import (
     barabasi_albert,

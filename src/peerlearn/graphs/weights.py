@@ -17,7 +17,8 @@ from scipy.sparse.csgraph import connected_components
 
 from ..algorithm import Needs
 from ..values import require_known
-from .checks import first_few, require_agents, undirected
+from ..words import agents_named
+from .checks import require_agents, undirected
 from .spectrum import TOLERANCE, Matrix, asymmetry, extremes, square
 
 Rule = Callable[[nx.Graph], sparse.csr_array]
@@ -160,10 +161,10 @@ def parts(W: Matrix) -> list[str]:
     count, part = connected_components(uses, directed=True, connection="strong")
     if count == 1:
         return []
-    first = np.flatnonzero(part == part[0])
+    first = agents_named(np.flatnonzero(part == part[0]).tolist(), most=5)
     return [
         f"the weights leave {count} parts of the team that never hear of each other, the first of "
-        f"agents {first_few(first)}; give positive weights to the edges between them"
+        f"{first}; give positive weights to the edges between them"
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from ..data.datasets import Data, length
 from ..errors import ConfigurationError, nearest, short
 from ..measure import RESERVED
-from ..randomness import EVALUATION, preserved, seed_from, seed_generators
+from ..randomness import EVALUATION, preserved, seed_from, seeded
 from ..words import listed
 from .explained import explained, whose
 from .modules import Buffers, Layout
@@ -85,8 +86,7 @@ class Judge:
             if not any(batches is other for other in known):
                 known.append(batches)
                 self._point(theta[row], row)
-                with preserved(self._samples.device):
-                    self._seed_for(self._agents[row])
+                with self._seeded_for(self._agents[row]):
                     self._alters |= self._writes_into(batches[:1])
                     self._measure(batches[:1])
         self._point(theta[0], 0)
@@ -118,8 +118,7 @@ class Judge:
 
     def _one(self, row: int, theta: Tensor) -> dict[str, float]:
         self._point(theta, row)
-        with preserved(self._samples.device):
-            self._seed_for(self._agents[row])
+        with self._seeded_for(self._agents[row]):
             measured = self._measure(self._tests[row])
             agent, agents = self._agents[row], self._task.agents
             with explained(whose("a batch of the training data", agent, agents)):
@@ -159,8 +158,7 @@ class Judge:
         self._concept = self._samples.concept
         of_concept = self._samples.test()
         tests = self._task.tests() if of_concept is None else [of_concept]
-        with preserved(self._samples.device):
-            self._seed_for()
+        with self._seeded_for():
             shared = {
                 id(t): list(self._batches(t, range(length(t)))) for t in tests if t is not None
             }
@@ -173,8 +171,8 @@ class Judge:
             part = index[begin : begin + EVALUATION_BATCH]
             yield len(part), pick(data, part, self._samples.device, self._samples.dtype)
 
-    def _seed_for(self, *key: int) -> None:
-        seed_generators(self._samples.device, seed_from(self._seed, EVALUATION, *key))
+    def _seeded_for(self, *key: int) -> AbstractContextManager[None]:
+        return seeded(self._samples.device, seed_from(self._seed, EVALUATION, *key))
 
 
 def _mean(name: str, value: Any, count: int) -> float:

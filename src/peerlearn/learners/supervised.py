@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..learner import Learner
-from ..randomness import MODEL, preserved, seed_from, seed_generators
+from ..randomness import MODEL, preserved, seed_from, seeded
 from .evaluation import Judge
 from .explained import explained, whose
 from .gradients import LoopGradient, VmapGradient, Way, choose
@@ -169,8 +169,7 @@ class SupervisedLearner(Learner):
     def _one(self, row: Tensor, agent: int, index: Tensor, out: Tensor) -> Tensor:
         """One agent's gradient, with its own buffers and its own random numbers."""
         count = int(self._evaluations[agent])
-        with preserved(self._device):
-            seed_generators(self._device, seed_from(self._seed, MODEL, self.agents[agent], count))
+        with seeded(self._device, seed_from(self._seed, MODEL, self.agents[agent], count)):
             batch = self._samples.batch(agent, index, self._task.transform)
             if self._buffers is not None:
                 self._buffers.point(agent)

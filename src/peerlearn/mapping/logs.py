@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..values import is_positive, require_known
+from ..words import first_few
 from .scans import SAME_RAD, Floats, Scans
 
 Numbers = NDArray[np.int64]
@@ -64,7 +65,7 @@ class Log:
         """What should be known about the reading of the file; empty if all went well."""
         count = len(self.skipped)
         noun = "broken line was" if count == 1 else "broken lines were"
-        return f"{count} {noun} skipped: {_shown(self.skipped)}" if count else ""
+        return f"{count} {noun} skipped: {first_few(self.skipped, SHOWN)}" if count else ""
 
 
 class _Message(NamedTuple):
@@ -288,7 +289,8 @@ def _require_same_beams(path: str | Path, line: int, angles: Floats, before: Flo
 
 def _empty(path: str | Path, skipped: list[int], others: Counter[str]) -> str:
     if skipped:
-        return f"{path} has no whole scan: all that should be are broken, lines {_shown(skipped)}"
+        lines = first_few(skipped, SHOWN)
+        return f"{path} has no whole scan: all that should be are broken, lines {lines}"
     if _is_csv(path):
         return f"{path} has no scan; expected a line of numbers for each, under its heading"
     shown = [(_printable(name), count) for name, count in others.most_common(SHOWN)]
@@ -298,7 +300,3 @@ def _empty(path: str | Path, skipped: list[int], others: Counter[str]) -> str:
 
 def _printable(word: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in word)
-
-
-def _shown(lines: list[int]) -> str:
-    return ", ".join(map(str, lines[:SHOWN])) + (", ..." if len(lines) > SHOWN else "")

@@ -16,6 +16,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
 from ..values import require_count
+from ..words import counted
 from .scans import Floats
 from .ways import Grid, Numbers, largest, planning_grid, ways
 from .world import World
@@ -167,9 +168,9 @@ def planned(
     roomy = largest(grid.graph, grid.clearance >= clearance_m)
     if len(roomy) < max(agents, waypoints_each):
         raise ValueError(
-            f"the free space at least {clearance_m} m from walls has room for {len(roomy)} "
-            f"waypoints, expected {max(agents, waypoints_each)}; take a larger world, a smaller "
-            "clearance_m or fewer agents"
+            f"got {counted(agents, 'agent')}, but the free space at least {clearance_m} m from "
+            f"walls has room for {len(roomy)} waypoints, expected {max(agents, waypoints_each)}; "
+            "take a larger world, a smaller clearance_m or fewer agents"
         )
     size = max(waypoints_each, math.ceil(min(1.0, OVERLAP / agents) * len(roomy)))
     loops = []

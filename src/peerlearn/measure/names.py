@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-TRAFFIC = frozenset(
-    f"{what}_{way}" for what in ("messages", "bytes") for way in ("sent", "received")
-)
-RESERVED = TRAFFIC | {
-    "loss", "consensus_error", "consensus_error_normalized", "gradient_evaluations", "predictions",
-    "cumulative_loss", "cumulative_error", "team_loss", "communication",
-}  # fmt: skip
+from ..links import Traffic
+
+RESERVED = frozenset({
+    *Traffic.names(), "loss", "consensus_error", "consensus_error_normalized",
+    "gradient_evaluations", "predictions", "cumulative_loss", "cumulative_error", "team_loss",
+    "communication",
+})  # fmt: skip

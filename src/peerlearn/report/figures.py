@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator
 
 from ..record import Record
-from ..words import listed
+from ..words import each_counted, listed
 from .curves import Curve, curve, how_to_read, line_and_band
-from .groups import first_to_talk, grouped
+from .groups import first_to_talk, grouped, schedules_over
 from .measures import (
     COMMUNICATION,
     ENVIRONMENT_STEPS,
@@ -93,8 +93,10 @@ def _graphs(groups: Groups, measure: str) -> Iterator[Drawing]:
         for label, records in groups.items()
     }
     firsts = dict(sorted(finished.items(), key=lambda item: item[1].diverged is not None))
-    for number, label in enumerate(first_to_talk(firsts).values(), start=1):
-        yield draw_graph("graph" if number == 1 else f"graph_{number}", firsts[label], measure)
+    every = [record for records in groups.values() for record in records]
+    for number, (graph, label) in enumerate(first_to_talk(firsts).items(), start=1):
+        name = "graph" if number == 1 else f"graph_{number}"
+        yield draw_graph(name, firsts[label], measure, schedules_over(graph, every))
 
 
 def _over_rounds(groups: Groups, name: str, measure: str) -> Iterator[Drawing]:
@@ -231,9 +233,7 @@ def _draw_drifts(axes: Axes, groups: Groups, rounds: np.ndarray) -> str:
     if not drifts:
         return ""
     many = len(drifts) > DRIFTS_TOLD or len(plans) > 1
-    told = (
-        f"{len(drifts):,} in all" if many else f"after {listed([f'{d:,}' for d in drifts])} rounds"
-    )
+    told = f"{len(drifts):,} in all" if many else f"after {each_counted(drifts, 'round')}"
     several = ", not the same in every run" if len(plans) > 1 else ""
     return f"Vertical lines: concept drifts, {told}{several}."
 

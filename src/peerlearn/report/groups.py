@@ -141,6 +141,12 @@ def kind_of(graph: Mapping[str, Any]) -> str:
     return graph["name"] or str(graph.get("schedule") or "").partition("(")[0]
 
 
+def schedules_over(name: str, records: Iterable[Record]) -> list[str]:
+    """How the graph of that name changes where agents talk over it; "static": not at all."""
+    graphs = [graph_of(r) for r in records if graph_name(r) == name and talks(r)]
+    return list(dict.fromkeys(graph.get("schedule") or "static" for graph in graphs if graph))
+
+
 def first_to_talk(runs: Mapping[str, Record]) -> dict[str, str]:
     """Each graph once, and the label of the first run whose agents talked over it."""
     found: dict[str, str] = {}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from ..measure import RESERVED
 from ..record import Record
+from ..words import counted
 
 ENVIRONMENT_STEPS = "environment_steps"  # played so far, where agents learn by acting
 BOOKKEEPING = (RESERVED - {"loss"}) | {ENVIRONMENT_STEPS}
@@ -150,12 +152,12 @@ def rounds_apart(record: Record) -> int:
 def outcome(record: Record) -> str:
     """How a run ended: nothing to say if it did all its rounds."""
     ends = [e for e in record.events if e["kind"] in ("stop", "resume", "end")]
-    last_event = ends[-1] if ends else {"kind": "none"}
+    last_event: dict[str, Any] = ends[-1] if ends else {"kind": "none"}
     if last_event["kind"] == "end":
         return ""
     if last_event["kind"] == "stop":
         reason = last_event.get("reason", "no reason was given")
-        return f"stopped after {last_event['round']:,} rounds: {reason}"
+        return f"stopped after {counted(last_event['round'], 'round')}: {reason}"
     return "not finished" if record.rounds.size else "nothing evaluated yet"
 
 

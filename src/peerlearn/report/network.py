@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import networkx as nx
@@ -33,8 +34,15 @@ SMALLEST_RANGE = 0.01  # of the colors: a smaller difference should not look lik
 Places = dict[int, Any]  # agent -> its (x, y) on the figure
 
 
-def draw_graph(name: str, record: Record, measure: str) -> Drawing:
-    """The graph of a run, its agents colored by the last values of ``measure``."""
+def draw_graph(name: str, record: Record, measure: str, schedules: Sequence[str]) -> Drawing:
+    """The graph of a run, its agents colored by the last values of ``measure``.
+
+    Args:
+        name: of the figure.
+        record: of the run.
+        measure: see above.
+        schedules: by which the graph changes, in this run and in others; "static" does not.
+    """
     graph = record.start["graph"]
     network = nx.Graph()
     network.add_nodes_from(range(graph["agents"]))
@@ -49,7 +57,8 @@ def draw_graph(name: str, record: Record, measure: str) -> Drawing:
     if len(values) != len(network):
         values = np.full(len(network), np.nan)
     range_seen = _draw_agents(axes, network, places, values, measure)
-    caption = f"{_told(network, len(edges), graph)} {_colored(record, measure, range_seen)}"
+    told = f"{_told(network, len(edges))}{_changing(schedules)}"
+    caption = f"{told} {_colored(record, measure, range_seen)}"
     return Drawing(name, figure, f"The graph: {graph_name(record)}", caption)
 
 
@@ -96,11 +105,17 @@ def _color_bar(axes: Axes, scale: ScalarMappable, measure: str) -> None:
         bar.ax.yaxis.set_major_formatter(percent(decimals=1))
 
 
-def _told(network: nx.Graph, drawn: int, graph: dict[str, Any]) -> str:
+def _told(network: nx.Graph, drawn: int) -> str:
     edges = network.number_of_edges()
     part = f" ({drawn:,} of them drawn, chosen at random)" if drawn < edges else ""
-    schedule = f" Changing with the rounds: {graph['schedule']}." if graph.get("schedule") else ""
-    return f"{counted(len(network), 'agent')}, {counted(edges, 'edge')}{part}.{schedule}"
+    return f"{counted(len(network), 'agent')}, {counted(edges, 'edge')}{part}."
+
+
+def _changing(schedules: Sequence[str]) -> str:
+    if [*schedules] == ["static"]:
+        return ""
+    several = ", not the same in every run" if len(schedules) > 1 else ""
+    return f" Changing with the rounds{several}: {'; '.join(schedules)}."
 
 
 def _colored(record: Record, measure: str, seen: tuple[float, float] | None) -> str:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from ..files import replacing, writing
 from ..record import EXPERIMENT_FILE, FIGURES, PAGE, TABLE, Record, read_all
-from ..words import counted, listed
+from ..words import counted, each_counted, listed
 from . import maps, rollouts, spreadsheet, style
 from .figures import draw
 from .groups import graph_names, graph_of, grouped
@@ -189,13 +189,12 @@ def _merged(dicts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 def _run(record: Record, folder: Path) -> dict[str, str]:
     """One line about one run: heading -> text."""
     start = record.start
-    resumed = [str(e["round"]) for e in record.events if e["kind"] == "resume"]
+    resumed = [e["round"] for e in record.events if e["kind"] == "resume"]
+    apart = rounds_apart(record)
     parts = [
         outcome(record) or "all rounds done",
-        f"resumed after {listed(resumed)} rounds" if resumed else "",
-        f"the agents were in parts in {rounds_apart(record):,} rounds"
-        if rounds_apart(record)
-        else "",
+        f"resumed after {each_counted(resumed, 'round')}" if resumed else "",
+        f"the agents were in parts in {counted(apart, 'round')}" if apart else "",
     ]
     where = record.folder.relative_to(folder) if record.folder else Path()
     return {
@@ -223,7 +222,8 @@ def _plain(value: Any) -> str:
     if value is None or value in ("", {}, []):
         return "none"
     if isinstance(value, Mapping):
-        return ", ".join(f"{words(str(name))} {_plain(v)}" for name, v in value.items())
+        pairs = [(words(str(name)), _plain(v)) for name, v in value.items()]
+        return ", ".join(name if name == said else f"{name} {said}" for name, said in pairs)
     if isinstance(value, list):
         return ", ".join(f"({_plain(v)})" if isinstance(v, list) else _plain(v) for v in value)
     return f"{value:.6g}" if isinstance(value, float) else str(value)

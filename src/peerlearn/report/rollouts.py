@@ -15,7 +15,7 @@ from matplotlib.patches import Circle
 from numpy.typing import NDArray
 
 from ..record import Record
-from ..words import listed
+from ..words import each_counted, listed
 from .animation import Animation, Film
 from .chases import BODIES, Chase, Corners, Rollout, chases
 from .style import FAINT, INK, Drawing, shorten, styled
@@ -133,7 +133,7 @@ def _colors() -> NDArray[np.float64]:
 def _caption(chase: Chase) -> str:
     """What is seen, in a sentence."""
     rollouts = chase.rollouts.values()
-    rounds = listed([f"{k:,}" for k in sorted({r.round for r in rollouts})])
+    rounds = each_counted(sorted({r.round for r in rollouts}), "round")
     seeds = listed(sorted({r.record.seed for r in rollouts}))
     same = ", from the same start for all methods" if len(rollouts) > 1 else ""
     places = next(iter(rollouts)).places
@@ -141,7 +141,7 @@ def _caption(chase: Chase) -> str:
     among = " among obstacles (black)" if places["obstacles"].size else ""
     unseen = " Who leaves a frame goes farther than it shows." if chase.leaves_frame else ""
     return (
-        f"The most likely actions of the policies after {rounds} rounds, seed {seeds}{same}: "
+        f"The most likely actions of the policies after {rounds}, seed {seeds}{same}: "
         f"pursuers (red) hunt {hunted} (green){among}; lines are their ways in the last {TRAIL} "
         f"steps.{unseen}"
     )

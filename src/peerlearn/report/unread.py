@@ -16,7 +16,7 @@ def left_out(folder: str | Path) -> list[str]:
 
 def _unread(root: Path) -> Iterator[tuple[Path, str]]:
     for path in sorted(root.rglob(record.FILE_NAME)):
-        if not record.first_line(path):
+        if not record.start_line(path):
             yield path.parent, f"its {path.name} says nothing: the run has not begun"
     for path in sorted(root.rglob(checkpoint.FILE_NAME)):
         if not path.with_name(record.FILE_NAME).exists():

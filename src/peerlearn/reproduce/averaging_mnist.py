@@ -16,7 +16,7 @@ from ..algorithms import DynamicAveraging, FedAvg, Isolated, PeriodicAveraging, 
 from ..record import Record
 from ..report.style import color, dashes, percent, styled
 from .averaging import Averaging, Team, communication, cumulative_loss, grouped
-from .base import Records, lasting, lost, markdown
+from .base import Records, lasting, lost, markdown, with_spread
 from .figures import explain, keep
 
 EPOCH = 70_000  # all images, train and test together: a prediction is made before it is learned
@@ -246,8 +246,7 @@ def accuracies(runs: list[Record]) -> list[float]:
 
 
 def relative(groups: Mapping[str, Mapping[str, list[Record]]], group: str, label: str) -> str:
-    """'0.987 +- 0.002', the spread over seeds."""
+    """'0.987 ± 0.002', the spread over seeds."""
     base = np.mean(accuracies(groups["epsilon 0"]["periodic 1"]))
-    values = np.array(accuracies(groups[group][label])) / base
-    spread = f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else ""
-    return f"{values.mean():.3f}{spread} {lost(groups[group][label])}".strip()
+    values = [float(value / base) for value in accuracies(groups[group][label])]
+    return f"{with_spread(values, 3)} {lost(groups[group][label])}".strip()

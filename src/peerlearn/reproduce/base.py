@@ -107,9 +107,14 @@ def _percent(runs: list[Record], measure: str) -> str:
         return ""
     means = [100 * float(np.mean(r.final[measure])) for r in runs]
     worst = min(100 * float(np.min(r.final[measure])) for r in runs)
-    spread = f" ± {np.std(means, ddof=1):.1f}" if len(means) > 1 else ""
     lone = all(len(r.final[measure]) == 1 for r in runs)
-    return f"{np.mean(means):.1f}{spread}" + ("" if lone else f" (worst {worst:.1f})")
+    return with_spread(means, 1) + ("" if lone else f" (worst {worst:.1f})")
+
+
+def with_spread(values: Sequence[float], digits: int) -> str:
+    """'96.1 ± 0.2': the mean over seeds, and their standard deviation where there are several."""
+    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{spread}"
 
 
 def lost(runs: list[Record]) -> str:

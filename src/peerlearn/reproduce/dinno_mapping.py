@@ -23,7 +23,7 @@ from ..record import Record
 from ..report import maps
 from ..report.style import save
 from ..schedules import decaying, geometric, log
-from .base import Planned, Records, Reproduction, lasting, lost, markdown, select
+from .base import Planned, Records, Reproduction, lasting, lost, markdown, select, with_spread
 from .figures import panels
 
 AGENTS, ROUNDS, RADIUS = 7, 4000, 1500.0
@@ -141,6 +141,5 @@ def _over(runs: list[Record], measure: str) -> str:
     if not runs:
         return "not run"
     means = [float(np.nanmean(r.final[measure])) for r in lasting(runs)]
-    spread = f" ± {np.std(means, ddof=1):.3f}" if len(means) > 1 else ""
-    mean = f"{np.mean(means):.3f}{spread}" if means else "-"
+    mean = with_spread(means, 3) if means else "-"
     return "; ".join(filter(None, (mean, lost(runs) if measure == "loss" else "")))

@@ -7,7 +7,6 @@ The tuned rates are the best of 0.1 and 0.5 after 600 updates of seed 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +22,7 @@ from ..report import rollouts
 from ..report.curves import curve, how_to_read, line_and_band
 from ..report.style import save, styled
 from ..schedules import decaying
-from .base import Planned, Records, Reproduction, lasting, lost, markdown, select
+from .base import Planned, Records, Reproduction, lasting, lost, markdown, select, with_spread
 from .figures import explain, keep
 
 UPDATES, SEEDS = 3570, (0, 1, 2, 3, 4)
@@ -91,7 +90,7 @@ class DinnoPursuit(Reproduction):
         rows = []
         for label in METHODS:
             runs = select(records, GROUP, label)
-            shown = _spread(PUBLISHED[label]) if label in PUBLISHED else SAID.get(label, "-")
+            shown = with_spread(PUBLISHED[label], 0) if label in PUBLISHED else SAID.get(label, "-")
             rows.append([label, shown, *_outcome(runs, label)])
         head = f"mean reward of the last {LAST} updates"
         return markdown(["", f"published: {head}", head, "captures", "each seed"], rows)
@@ -134,10 +133,5 @@ def _outcome(runs: list[Record], label: str) -> list[str]:
         return ["; ".join(filter(None, ("not run", lost(runs)))), "-", "-"]
     rewards = [last_reward(r, rounds) for r in kept]
     captures = np.mean([last_reward(r, rounds, "captures") for r in kept])
-    told = "; ".join(filter(None, (_spread(rewards), lost(runs))))
+    told = "; ".join(filter(None, (with_spread(rewards, 0), lost(runs))))
     return [told, f"{captures:.1f}", ", ".join(f"{r:.0f}" for r in rewards)]
-
-
-def _spread(values: Sequence[float]) -> str:
-    spread = f" ± {np.std(values, ddof=1):.0f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.0f}{spread}"

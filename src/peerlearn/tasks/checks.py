@@ -18,6 +18,7 @@ from ..data.datasets import Deferred, dataset_problems, length, unequal_problems
 from ..errors import first_line, nearest, short
 from ..measure import RESERVED
 from ..values import is_number, is_whole
+from ..words import counted
 
 if TYPE_CHECKING:
     from .supervised import Task
@@ -150,8 +151,8 @@ def size_problems(task: Task) -> list[str]:
         found.append("the task has no datasets; give one per agent")
     if len(tests) not in (1, task.agents):
         found.append(
-            f"got {len(tests)} test sets for {task.agents} agents; give one for all or one per "
-            "agent"
+            f"got {len(tests)} test sets for {counted(task.agents, 'agent')}; give one for all or "
+            "one per agent"
         )
     return found
 
@@ -163,8 +164,8 @@ def batch_problems(task: Task) -> list[str]:
     found = []
     if each and len(sizes) != task.agents:
         found.append(
-            f"batch_size has {len(sizes)} entries for {task.agents} agents; give one for all or "
-            "one per agent"
+            f"batch_size has {len(sizes)} entries for {counted(task.agents, 'agent')}; give one "
+            "for all or one per agent"
         )
     numbers = {"training_sample": task.training_sample, "sample_bytes": task.sample_bytes}
     if task.stream is not None and any(size is None for size in sizes):
@@ -205,7 +206,8 @@ def model_problems(task: Task) -> list[str]:
     if uncopied:
         return [uncopied]
     if len(models) not in (1, task.agents):
-        return [f"got {len(models)} models for {task.agents} agents; give one, or one each"]
+        team = counted(task.agents, "agent")
+        return [f"got {len(models)} models for {team}; give one, or one each"]
     found = _unlike(models)
     if not any(p.requires_grad for p in models[0].parameters()):
         found.append("the model has no trainable parameter; set requires_grad on some")

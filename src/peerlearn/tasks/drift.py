@@ -18,6 +18,7 @@ from ..errors import nearest
 from ..values import require_count, require_mapping
 from .images import Model, accuracy, network_for, raw_bytes
 from .models import mlp
+from .options import require_handed_on
 from .supervised import Task
 
 
@@ -55,6 +56,7 @@ def image_stream(
         ValueError: an unknown name, a drift that cannot be, one without rounds or probability, or
             these without a drift, or what `peerlearn.data.load` raises.
     """
+    require_handed_on(f"{source}_stream", options, image_stream, Task)
     if pool not in ("all", "train"):
         raise ValueError(f"pool is {pool!r}; {nearest(str(pool), ['all', 'train'])}")
     found = sources.load(source)
@@ -116,6 +118,7 @@ def graphical(
     Raises:
         ValueError: a size or a drift that cannot be.
     """
+    require_handed_on("graphical", options, graphical, Task)
     models = graphical_models(hidden, observed, seed)
     for width in widths:
         require_count("each of widths", width)

@@ -12,6 +12,7 @@ from torch.nn.functional import nll_loss
 from .. import data as sources
 from ..values import require_known, require_mapping
 from .models import MODELS
+from .options import require_handed_on
 from .supervised import Task
 
 Model = nn.Module | Callable[[], nn.Module]
@@ -45,6 +46,7 @@ def images(
     Raises:
         ValueError: an unknown name, or what `peerlearn.data.load` and `partition` raise.
     """
+    require_handed_on(source, options, images, Task)
     found = sources.load(source)
     settings = require_mapping("partition_options", partition_options)
     parts = sources.partition(partition, found.train_targets, agents, seed, **settings)

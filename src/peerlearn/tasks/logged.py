@@ -76,7 +76,7 @@ def _read(path: Path, agents: int, range_m: float | None) -> list[Log]:
     logs = [read_log(file, range_m) for file in files]
     for file, log in zip(files, logs, strict=True):
         if log.skipped:
-            warnings.warn(f"{file}: {log.note}", stacklevel=4)
+            warnings.warn(f"{file}: {log.note}", stacklevel=5)
         _warn_of_degrees(file, log.scans)
         if not log.scans.same_beams(logs[0].scans):
             raise ValueError(
@@ -107,7 +107,7 @@ def _warn_of_degrees(path: Path, scans: Scans) -> None:
         warnings.warn(
             f"{path}: most headings are beyond 2 pi, up to {headings.max():.4g}, and are taken for "
             "radians; convert them if they are degrees",
-            stacklevel=5,
+            stacklevel=6,
         )
 
 
@@ -117,5 +117,5 @@ def _warn_of_distance(path: Path, side: float, cell: float, reach: float) -> Non
             f"{path}: hits lie up to {side:.4g} m apart, so cells are {cell:.3g} m wide, where the "
             f"lidar sees no further than {reach:.3g} m; leave out scans whose pose is wrong, or "
             "say cell_m",
-            stacklevel=4,
+            stacklevel=5,
         )

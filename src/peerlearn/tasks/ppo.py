@@ -10,11 +10,20 @@ from typing import Any, Literal
 import torch
 
 from ..environments import Environment, Pursuit, Zoo
+from ..environments.pursuit import MOST_BODIES
 from ..learners import PPOLearner
 from ..learners.modules import Layout
 from ..learners.policies import Policy
-from ..values import count_problems, is_number, is_whole, positive_problems, require_count
+from ..values import (
+    count_problems,
+    is_list,
+    is_number,
+    is_whole,
+    positive_problems,
+    require_count,
+)  # fmt: skip
 from .base import BaseTask
+from .options import require_handed_on
 from .supervised import made
 
 NUMBER_BYTES = 4  # of a number in an agent's experience, as 32-bit float
@@ -145,8 +154,7 @@ class PPOTask(BaseTask):
         return found or [*self._wrong_batch(), *self._wrong_rates()]
 
     def _wrong_widths(self) -> list[str]:
-        several = isinstance(self.hidden, Sequence) and not isinstance(self.hidden, str)
-        if several and all(map(is_whole, self.hidden)):
+        if is_list(self.hidden) and all(map(is_whole, self.hidden)):
             return []
         return [f"hidden is {self.hidden!r}, expected a list of whole numbers of at least 1"]
 
@@ -214,7 +222,8 @@ def pursuit(
     Source: Yu, Vincent and Schwager, "DiNNO: Distributed Neural Network Optimization for
     Multi-Robot Collaborative Learning", RA-L 2022, Section V-C.
     """
-    require_count("agents", agents)
+    require_handed_on("pursuit", options, pursuit, PPOTask)
+    require_count("agents", agents, most=MOST_BODIES)
     make = partial(
         Pursuit, pursuers=agents, evaders=evaders, obstacles=obstacles,
         random_obstacles=random_obstacles, steps=steps, integration=integration, reward=reward,
@@ -241,6 +250,7 @@ def pettingzoo(
     Raises:
         ValueError: no such environment, or one whose agents differ or are not so many.
     """
+    require_handed_on("pettingzoo", options, pettingzoo, PPOTask)
     if arguments is not None and not isinstance(arguments, Mapping):
         raise ValueError(f"arguments is {arguments!r}, expected a table of the environment's own")
     make = partial(Zoo, environment, dict(arguments or {}), steps)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..errors import ConfigurationError
 from ..learners import QuadraticInTurn, QuadraticLearner
-from ..values import count_problems, positive_problems
+from ..values import MOST_AGENTS, count_problems, positive_problems
 from .base import BaseTask
 from .fingerprint import digest_of_tensors
 
@@ -47,10 +47,8 @@ class QuadraticTask(BaseTask):
         dtype: torch.dtype,
         agents: Sequence[int] | None = None,
     ) -> QuadraticLearner:
-        parts = (self.hessians, self.optima, self.first)
-        hessians, optima, first = (None if p is None else p.to(device, dtype) for p in parts)
-        assert hessians is not None
-        assert optima is not None
+        hessians, optima = (t.to(device, dtype) for t in (self.hessians, self.optima))
+        first = None if self.first is None else self.first.to(device, dtype)
         if self.in_turn:
             return QuadraticInTurn(hessians, optima, first)
         if self.team is not None:
@@ -96,9 +94,12 @@ def quadratic(
     Raises:
         ConfigurationError: with everything that is wrong with the arguments.
     """
-    counts = {"agents": (agents, 1), "dimension": (dimension, 1), "seed": (seed, 0)}
-    found = [s for name, (value, n) in counts.items() for s in count_problems(name, value, n)]
-    found += _curvature(smoothness, convexity)
+    found = [
+        *count_problems("agents", agents, most=MOST_AGENTS),
+        *count_problems("dimension", dimension),
+        *count_problems("seed", seed, least=0),
+        *_curvature(smoothness, convexity),
+    ]
     if found:
         raise ConfigurationError(found)
     draw = torch.Generator().manual_seed(seed)

@@ -18,7 +18,7 @@ from ..data.datasets import Data, Deferred, concatenated, length, loaded, stored
 from ..data.streams import interleaved
 from ..learners import SupervisedLearner
 from ..learners.minibatches import Parts
-from ..randomness import SPREAD, preserved, seed_from, seed_generators
+from ..randomness import SPREAD, seed_from, seeded
 from . import checks
 from .base import BaseTask
 from .fingerprint import digest_of_data, digest_of_model, digest_of_tensors, name_of
@@ -76,6 +76,7 @@ class Task(BaseTask):
         initial_spread: epsilon: the first network of agent i is common + epsilon (own_i - common),
             where own_i is drawn for the agent alone (Kamp et al. 2018, Figure 8). 0: all alike.
         name, details: for the record.
+        parts: of pooled data, how its minibatches are drawn; see `pooled`.
 
     Example:
         >>> import torch, peerlearn as pl
@@ -105,7 +106,7 @@ class Task(BaseTask):
     initial_spread: float = 0.0
     name: str = "task"
     details: Mapping[str, Any] = field(default_factory=dict)
-    parts: Parts | None = None  # of pooled data, where minibatches are not drawn from all alike
+    parts: Parts | None = None  # where they are not drawn from all alike
 
     @property
     def stream(self) -> Stream | None:
@@ -145,6 +146,7 @@ class Task(BaseTask):
         return [self.test]  # type: ignore[list-item]
 
     def batch_size_of(self, agent: int) -> int | None:
+        """How many samples an agent draws at a time, no more than it has; None: all of them."""
         size = self.batch_size[agent] if isinstance(self.batch_size, Sequence) else self.batch_size
         if size is None or self.stream is not None:
             return size
@@ -316,8 +318,7 @@ class Task(BaseTask):
 
 def made(model: Callable[[], Module], seed: int) -> Module:
     """A network made under a seed; the global generators stay as they are."""
-    with preserved(torch.device("cpu")):
-        seed_generators(torch.device("cpu"), seed)
+    with seeded(torch.device("cpu"), seed):
         return model()
 
 

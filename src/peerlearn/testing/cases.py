@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,7 @@ from ..engines import StackedEngine
 from ..graphs import GraphSchedule
 from ..learner import Learner
 from ..learners import QuadraticLearner, Regularized
+from ..randomness import seeded
 from ..tasks import BaseTask, QuadraticTask, Task, quadratic
 from .alone import advance, begin, copied
 
@@ -121,7 +121,7 @@ def _network() -> Task:
         (torch.from_numpy(draw.normal(size=(n, 3))), torch.from_numpy(draw.normal(size=(n, 2))))
         for n in range(5, 5 + AGENTS)
     ]
-    with global_seed(SEED):
+    with seeded(CPU, SEED):
         models = [nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)) for _ in range(AGENTS)]
     return Task(
         model=models, loss=nn.functional.mse_loss, data=data, batch_size=3, gradients="loop",
@@ -149,16 +149,3 @@ def flat_task(agents: int) -> BaseTask:
 def copies(state: Any) -> dict[str, Tensor]:
     """Every tensor of a state, in memory of its own."""
     return flatten(copied(state, type(state)))
-
-
-@contextmanager
-def global_seed(seed: int) -> Iterator[None]:
-    """Torch's and NumPy's global generators seeded, and afterwards as they were."""
-    state = np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        np.random.seed(seed)
-        try:
-            yield
-        finally:
-            np.random.set_state(state)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...values import require_count
+from ...values import MOST_AGENTS, require_count
 from ..drift import Drift, at
 
 Numbers = NDArray[np.int64]
@@ -34,7 +34,7 @@ class Stream(ABC):
     prequential: ClassVar[bool] = True
 
     def __init__(self, agents: int, drift: Drift, sample_bytes: int) -> None:
-        require_count("agents", agents)
+        require_count("agents", agents, most=MOST_AGENTS)
         require_count("sample_bytes", sample_bytes)
         require_kind("drift", drift, Drift, "drift.at([100])")
         self.agents, self.drift, self.sample_bytes = agents, drift, sample_bytes
@@ -68,6 +68,7 @@ class Stream(ABC):
         return samples * self.sample_bytes
 
     def concept(self, seed: int, round: int) -> int:
+        """The number of what samples are drawn from in a round; -1 counts as round 0."""
         return self.drift.concept(seed, round)
 
     def drifts(self, seed: int, rounds: int) -> list[int]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ...randomness import HELD_OUT, SAMPLE, generator
-from ...values import require_count
+from ...values import MOST_AGENTS, require_count
 from ..drift import Drift
 from .base import NEVER, Batch, Numbers, Stream
 
@@ -38,7 +38,8 @@ class generated(Stream):
         ahead: int = 256,
         sample_bytes: int | None = None,
     ) -> None:
-        for name, value in (("agents", agents), ("test_size", test_size), ("ahead", ahead)):
+        require_count("agents", agents, most=MOST_AGENTS)
+        for name, value in (("test_size", test_size), ("ahead", ahead)):
             require_count(name, value)
         if not callable(draw):
             raise ValueError(f"draw is {draw!r}, expected a function (generator, count, concept)")
