@@ -11,7 +11,8 @@ from torch.nn.functional import mse_loss
 
 import peerlearn as pl
 from peerlearn.algorithms.averages import first_mean
-from peerlearn.engines import StackedEngine
+from peerlearn.checks import coordinator_problems
+from peerlearn.engines import ENGINES, StackedEngine
 from peerlearn.graphs import metropolis
 from peerlearn.testing.alone import advance, begin
 
@@ -295,3 +296,16 @@ def test_bad_settings_are_said_once(make, complaint):
     with pytest.raises(ValueError, match=complaint) as caught:
         make()
     assert str(caught.value).count("expected") <= 1
+
+
+def test_a_method_that_needs_a_coordinator_is_refused_where_there_is_none(monkeypatch):
+    class Without:
+        has_coordinator = False
+
+    monkeypatch.setitem(ENGINES, "processes", Without)
+    (complaint,) = coordinator_problems(pl.FedAvg(), "processes")
+    assert complaint == (
+        "FedAvg needs a coordinator, which the engine 'processes' does not have; use stacked"
+    )
+    assert not coordinator_problems(pl.FedAvg(), "stacked")
+    assert not coordinator_problems(pl.DSGD(), "processes")

@@ -128,6 +128,23 @@ def name_problems(engine: str, dtype: Any, device: Any, label: Any) -> list[str]
     return found
 
 
+def coordinator_problems(algorithm: Algorithm, engine: str) -> list[str]:
+    """A method that needs a coordinator, on an engine that has none."""
+    needed = Needs.COORDINATOR in algorithm.needs
+    if (
+        not needed
+        or not isinstance(engine, str)
+        or engine not in ENGINES
+        or ENGINES[engine].has_coordinator
+    ):
+        return []
+    having = ", ".join(name for name, kind in ENGINES.items() if kind.has_coordinator)
+    return [
+        f"{algorithm.name} needs a coordinator, which the engine {engine!r} does not have; use "
+        f"{having or 'a method that talks to neighbors, such as DiNNO'}"
+    ]
+
+
 def team_problems(processes: int, agents: int) -> list[str]:
     """More processes than agents: some would have nothing to do."""
     if processes <= agents:

@@ -17,6 +17,7 @@ from . import graphs, record, resuming
 from .algorithm import Algorithm, Needs
 from .checkpoint import Checkpoint
 from .checks import (
+    coordinator_problems,
     find_device,
     find_dtype,
     folder_problems,
@@ -267,6 +268,7 @@ def prepare(
     problems += seed_problems(seed) + timeout_problems(timeout_s)
     problems += name_problems(engine, dtype, device, label)
     problems += graph_problems(task, algorithm, graph, weights, rounds)
+    problems += coordinator_problems(algorithm, engine)
     if not problems:
         problems += stream_problems(task, algorithm, rounds)
         problems += rate_problems(algorithm, rounds, find_dtype(dtype))

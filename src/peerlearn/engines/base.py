@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import networkx as nx
 import numpy as np
@@ -37,6 +37,8 @@ class Engine:
         traffic: where messages are counted, for all agents; of ``total`` agents by default.
         team: the processes that host them; this one alone by default.
     """
+
+    has_coordinator: ClassVar[bool] = True
 
     total: int
     weights: Callable[[nx.Graph], scipy.sparse.csr_array]

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import networkx as nx
 import numpy as np
@@ -63,6 +63,8 @@ class InMemoryEngine:
         traffic: messages and bytes, sent (whatever became of them) and received in time.
         dropped, stale: how many messages were lost, and how many were discarded as too late.
     """
+
+    has_coordinator: ClassVar[bool] = True
 
     total: int
     weights: Any = "metropolis"
