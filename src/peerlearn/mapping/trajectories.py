@@ -41,9 +41,9 @@ def load_waypoints(path: str | Path, scale: tuple[float, float] = (1.0, 1.0)) ->
     """
     name = Path(path)
     try:
-        if name.suffix == ".npy":
+        if name.suffix.lower() == ".npy":
             values = np.asarray(np.load(name, allow_pickle=False), dtype=np.float64)
-        elif name.suffix == ".csv":
+        elif name.suffix.lower() == ".csv":
             values = _csv(name)
         else:
             raise ValueError("its name ends with neither .npy nor .csv")
@@ -103,7 +103,7 @@ def check_way(world: World, waypoints: ArrayLike, label: str = "the way") -> Non
     if not len(entries):
         return
     named = ", ".join(f"({x:.2f}, {y:.2f})" for x, y in places[entries[:SHOWN]])
-    more = f" and at {len(entries) - SHOWN} more places" if len(entries) > SHOWN else ""
+    more = f" and {len(entries) - SHOWN} more" if len(entries) > SHOWN else ""
     raise ValueError(
         f"{label} runs into walls of {world.name} at {named}{more}, in metres; "
         "expected a smooth curve through the waypoints that stays on free ground: set more of them "
@@ -169,9 +169,9 @@ def planned(
         raise ValueError(
             f"the free space at least {clearance_m} m from walls has room for {len(roomy)} "
             f"waypoints, expected {max(agents, waypoints_each)}; take a larger world, a smaller "
-            "clearance_m or fewer agents"
+            "clearance_m, fewer agents or waypoints"
         )
-    size = max(waypoints_each, math.ceil(min(1.0, OVERLAP / agents) * len(roomy)))
+    size = max(waypoints_each, math.ceil(OVERLAP / agents * len(roomy)))
     loops = []
     for away in _homes(grid.graph, roomy, agents, generator):
         region = roomy[np.argsort(away[roomy], kind="stable")[:size]]
