@@ -46,7 +46,7 @@ def test_hits_are_where_beams_end():
 
 def test_a_part_of_the_scans():
     part = scans([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]])[np.array([2, 0])]
-    assert (len(part), part.ranges[:, 0].tolist()) == (2, [3, 1])
+    assert (len(part), part.ranges[:, 0].tolist(), part.range_m) == (2, [3, 1], 4)
 
 
 def test_scans_of_several_lidars_reach_as_far_as_the_farthest():

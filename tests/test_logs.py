@@ -107,6 +107,7 @@ def test_angles_that_differ_by_rounding_are_of_one_lidar(tmp_path):
     assert len(scans) == 2
     assert scans.same_beams(replace(scans, angles=scans.angles + 5e-5))
     assert not scans.same_beams(replace(scans, angles=scans.angles + 1e-3))
+    assert not scans.same_beams(replace(scans, angles=np.append(scans.angles, 0)))
 
 
 def test_a_square_room_comes_out_square(tmp_path):
@@ -126,11 +127,13 @@ def test_a_square_room_comes_out_square(tmp_path):
 
 def test_csv_scans(tmp_path):
     lines = ["x, y, heading, time, -90, 0, 45", "1,2,0.5,3,4,inf,5", "", "6,7,0,8,nan,,0.5"]
+    lines += ["6,7,0,9, ,0,2"]
     log = read_log(written(tmp_path, *lines, name="drive.csv"))
     np.testing.assert_allclose(np.rad2deg(log.scans.angles), [-90, 0, 45])
-    np.testing.assert_array_equal(log.scans.ranges, [[4, np.inf, 5], [np.nan, np.nan, 0.5]])
-    np.testing.assert_array_equal(log.scans.poses, [[1, 2, 0.5], [6, 7, 0]])
-    assert (log.times.tolist(), log.skipped, log.scans.range_m) == ([3, 8], [], 5)
+    read = [[4, np.inf, 5], [np.nan, np.nan, 0.5], [np.nan, np.nan, 2]]
+    np.testing.assert_array_equal(log.scans.ranges, read)
+    np.testing.assert_array_equal(log.scans.poses, [[1, 2, 0.5], [6, 7, 0], [6, 7, 0]])
+    assert (log.times.tolist(), log.skipped, log.scans.range_m) == ([3, 8, 9], [], 5)
 
 
 # --- what is wrong ------------------------------------------------------------------------
@@ -153,11 +156,12 @@ def test_broken_lines_are_skipped_and_named(tmp_path):
         robotlaser([1, 2, 3]).replace("50.0", "nan"),
         robotlaser([1, 2, 3]).replace(" 0 1 2 0.5", " -1 2 0.5"),
         robotlaser([1, 2, 3])[:-3],
+        robotlaser([1, 2, 3]) + " 1",
     ]
     log = read_log(written(tmp_path, whole, *broken, whole))
     assert len(log) == 2
-    assert log.skipped == list(range(2, 16))
-    assert log.note == "14 broken lines were skipped: 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ..."
+    assert log.skipped == list(range(2, 17))
+    assert log.note == "15 broken lines were skipped: 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ..."
     ten = "10 broken lines were skipped: 2, 3, 4, 5, 6, 7, 8, 9, 10, 11"
     assert read_log(written(tmp_path, whole, *broken[:10])).note == ten
     for number, said in (
@@ -169,8 +173,9 @@ def test_broken_lines_are_skipped_and_named(tmp_path):
 
 def test_broken_csv_lines_are_skipped_and_named(tmp_path):
     lines = ["x,y,heading,time,0,90", "1,2,3,4,5,6", "1,2,3,4,5", "1,2,3,4,5,six", ",2,3,4,5,6"]
+    lines += ["1,2,3,4,5,6,7"]
     log = read_log(written(tmp_path, *lines, name="drive.csv"))
-    assert (len(log), log.skipped) == (1, [3, 4, 5])
+    assert (len(log), log.skipped) == (1, [3, 4, 5, 6])
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..values import is_positive, is_whole, require_known
-from .scans import SAME_RAD, Floats, Scans
+from .scans import Floats, Scans, same_angles
 
 Numbers = NDArray[np.int64]
 
@@ -274,7 +274,7 @@ def _seen(readings: Floats, range_m: float) -> Floats:
 
 
 def _require_same_beams(path: str | Path, line: int, angles: Floats, before: Floats) -> None:
-    if len(angles) == len(before) and np.allclose(angles, before, atol=SAME_RAD):
+    if same_angles(angles, before):
         return
     got, expected = (
         f"{len(a)} beams from {np.rad2deg(a[0]):.4g} to {np.rad2deg(a[-1]):.4g} degrees"
