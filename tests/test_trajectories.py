@@ -40,6 +40,15 @@ def rooms(door=True):
     return World(walls, MPP)
 
 
+def baffles(gap, apart):
+    """8 m x 1.7 m: walls across, so many pixels apart, each with a gap above or below."""
+    walls = np.zeros((34, 160), bool)
+    walls[[0, -1]] = walls[:, [0, -1]] = True
+    for k, column in enumerate(range(20, 140, apart)):
+        walls[slice(gap + 1, None) if k % 2 else slice(33 - gap), column] = True
+    return World(walls, MPP)
+
+
 def in_walls(world, places):
     """By hand: which pixel each place is in."""
     rows, columns = world.walls.shape
@@ -189,6 +198,13 @@ def test_a_loop_goes_through_the_door_and_visits_every_waypoint():
     assert 0.97 * shortest < length < 1.15 * shortest
 
 
+def test_a_waypoint_may_be_just_as_far_from_walls_as_asked_for():
+    world = World(np.zeros((15, 15), bool), 0.5)
+    stops = [[-2.5, 0.0], [2.5, 0.0]]
+    assert world.clearance(stops).tolist() == [1, 1]
+    assert len(through(world, stops, 1.0))
+
+
 def test_waypoints_next_to_each_other_are_all_visited():
     stops = np.array([[0.0, 0.0], [0.0, 0.3], [2.0, -1.0]])
     places = finely(through(World(np.zeros((80, 160), bool), MPP), stops))
@@ -202,13 +218,22 @@ def test_the_waypoints_are_visited_in_their_order():
     assert (np.diff(nearest) > 0).all()
 
 
-def test_a_loop_winds_between_baffles():
-    walls = np.zeros((34, 160), bool)
-    walls[[0, -1]] = walls[:, [0, -1]] = True
-    for k, column in enumerate(range(20, 140, 16)):  # every 0.8 m, open above or below by 0.7 m
-        walls[slice(15, None) if k % 2 else slice(19), column] = True
-    world = World(walls, MPP)
-    assert not in_walls(world, finely(through(world, [[-3.6, 0], [3.6, 0]]))).any()
+@pytest.mark.parametrize(
+    ("gap", "apart", "most", "room"), [(14, 16, 140, 0.15), (12, 12, 170, 0.05), (10, 16, 100, 0.1)]
+)
+def test_a_loop_winds_between_baffles(gap, apart, most, room):
+    """Of loops with equal room that with the fewest waypoints."""
+    world = baffles(gap, apart)
+    loop = through(world, [[-3.6, 0], [3.6, 0]])
+    assert len(loop) <= most
+    assert not in_walls(world, finely(loop)).any()
+    assert world.clearance(finely(loop)).min() >= room
+
+
+def test_a_loop_that_touches_walls_is_refused(monkeypatch):
+    monkeypatch.setattr("peerlearn.mapping.trajectories.SPACINGS", (8,))
+    with pytest.raises(ValueError, match="no smooth loop through the waypoints stays out of all"):
+        through(baffles(12, 12), [[-3.6, 0], [3.6, 0]])
 
 
 def test_thin_walls_between_the_places_of_a_coarse_grid_are_seen():
@@ -264,6 +289,8 @@ def test_a_way_that_cuts_a_wall_is_told_where():
     with pytest.raises(ValueError, match=r"the way runs into walls of .* at \(-?0.\d\d, ") as error:
         check_way(rooms(), [[-3, 1], [3, 1]])
     assert str(error.value).count("), (") == 1, "there and back"
+    with pytest.raises(ValueError, match=r"at \(0.00, 1.00\), "):
+        check_way(rooms(), [[0, 1], [-1, 1], [-1, -1]])
     check_way(rooms(), [[-3, 1], [-1, 1], [-1, -1]])
 
 
@@ -297,6 +324,22 @@ def test_a_planned_loop_is_a_short_tour():
     """Of 40 places in 8 m x 8 m; in any order it would be 0.52 * 8 * 40 = 167 m long."""
     (loop,) = planned(World(np.zeros((160, 160), bool), MPP), agents=1, waypoints_each=40)
     assert np.linalg.norm(np.diff(finely(loop), axis=0), axis=1).sum() < 90
+
+
+def test_five_agents_in_a_corridor_have_half_of_it_each():
+    corridor = World(np.zeros((20, 400), bool), MPP)
+    shares = [np.ptp(loop[:, 0]) / corridor.width for loop in planned(corridor, agents=5)]
+    assert min(shares) > 0.35
+    assert max(shares) < 0.55
+
+
+def test_who_visits_as_many_places_as_there_are_visits_all():
+    world = World(np.zeros((20, 20), bool), MPP)
+    grid = planning_grid(world, 0.3)
+    roomy = grid.places[grid.clearance >= 0.3]
+    for loop in planned(world, len(roomy), waypoints_each=len(roomy)):
+        apart = np.linalg.norm(finely(loop)[:, None] - roomy, axis=-1).min(axis=0)
+        assert apart.max() < 0.01
 
 
 def test_waypoints_that_see_no_place_of_a_coarse_grid_but_their_own_are_reached():
@@ -384,6 +427,8 @@ def test_too_little_space_is_refused():
     with pytest.raises(ValueError, match=r"has room for 2 waypoints, expected 6; .* or waypoints"):
         planned(World(walls, MPP), agents=1, clearance_m=0.2)
     assert len(planned(World(walls, MPP), agents=2, waypoints_each=2, clearance_m=0.2)) == 2
+    with pytest.raises(ValueError, match="has room for 2 waypoints, expected 3"):
+        planned(World(walls, MPP), agents=3, waypoints_each=2, clearance_m=0.2)
     with pytest.raises(ValueError, match="has room for 0 waypoints"):
         planned(World(walls, MPP), clearance_m=2.0)
     for options in ({"agents": 0}, {"waypoints_each": 1}, {"agents": 2.5}):
@@ -392,5 +437,6 @@ def test_too_little_space_is_refused():
 
 
 def test_ways_through_a_large_building_find_its_doors():
-    """A grid as coarse as doors are wide would miss them."""
-    assert planning_grid(floor_plan(400, 300, metres_per_pixel=0.25), 0.3).cell < DOOR_M[0] / 2
+    """A grid as coarse as doors are wide would miss them; one as fine as here would be large."""
+    cell = planning_grid(floor_plan(400, 300, metres_per_pixel=0.25), 0.3).cell
+    assert 400 / 1201 < cell < DOOR_M[0] / 2

@@ -133,9 +133,7 @@ def through(world: World, waypoints: ArrayLike, clearance_m: float = 0.3) -> Flo
             f"{float(world.clearance(stops[i])):.2f} m from a wall, expected at least clearance_m, "
             f"{clearance_m}; move it, or take a smaller clearance_m"
         )
-    return _loop(
-        world, planning_grid(world, clearance_m), _distinct(stops, closed=True), shortest=False
-    )
+    return _loop(world, planning_grid(world, clearance_m), stops, shortest=False)
 
 
 def planned(
@@ -210,10 +208,10 @@ def _loop(world: World, grid: Grid, stops: Floats, shortest: bool) -> Floats:
     tried = []
     for spacing in SPACINGS:
         loop = np.concatenate([_thinned(way, spacing * grid.cell) for way in found])
-        tried.append((_room(world, loop), spacing, loop))
+        tried.append((_room(world, loop), loop))
         if tried[-1][0] >= KEPT * grid.clearance_m:
             return loop
-    room, _, loop = max(tried, key=lambda t: t[:2])
+    room, loop = max(tried, key=lambda t: t[0])
     if room > 0:
         return loop
     raise ValueError(
