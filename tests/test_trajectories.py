@@ -237,8 +237,9 @@ def test_a_loop_that_touches_walls_is_refused(monkeypatch):
 
 
 def test_thin_walls_between_the_places_of_a_coarse_grid_are_seen():
-    walls = np.zeros((40, 2400), bool)
-    walls[:, 1200] = True
+    """In 360 m places are 30 cm apart, each at least 10 cm from the wall between them."""
+    walls = np.zeros((20, 7200), bool)
+    walls[:, 3600] = True
     with pytest.raises(ValueError, match="cannot be reached"):
         through(World(walls, MPP), [[-5, 0], [5, 0]], clearance_m=0.05)
 

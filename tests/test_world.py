@@ -54,11 +54,11 @@ def test_the_origin_is_in_the_middle_and_y_points_up():
 @given(st.integers(0, 2**32 - 1), st.floats(0.01, 2))
 def test_clearance_is_never_too_large_and_a_pixels_diagonal_too_small_at_most(seed, scale):
     generator = np.random.default_rng(seed)
-    walls = generator.random((9, 13)) < 0.1
+    walls = generator.random((25, 35)) < generator.choice([0.003, 0.1])
     world = World(walls, scale)
-    points = generator.uniform(-1, 1, (20, 2)) * (7 * scale, 5 * scale)
+    points = generator.uniform(-1, 1, (20, 2)) * (18 * scale, 13 * scale)
     rows, columns = np.nonzero(np.pad(walls, 3, constant_values=True))
-    low = np.stack([columns - 3 - 6.5, 4.5 + 3 - rows - 1], axis=1) * scale
+    low = np.stack([columns - 3 - 17.5, 12.5 + 3 - rows - 1], axis=1) * scale
     beyond = np.maximum(low - points[:, None], points[:, None] - low - scale)
     exact = np.linalg.norm(np.maximum(beyond, 0), axis=2).min(axis=1)
     found = world.clearance(points)
@@ -183,8 +183,10 @@ def test_how_thick_walls_are(thick, metres):
     walls = np.zeros((60, 60), bool)
     walls[20 : 20 + thick, :50] = walls[5:55, 30 : 30 + thick] = True
     assert World(walls, 0.5).wall_m == metres
-    walls[40:] = True
-    assert World(walls, 0.5).wall_m == metres, "one thick wall makes no difference"
+    walls[40:] = walls[1, 52:58] = True
+    assert World(walls, 0.5).wall_m == metres, "a thick wall and a thin one make no difference"
+    outer = np.pad(np.zeros((30, 30), bool), thick, constant_values=True)
+    assert World(outer, 0.5).wall_m == metres
     assert World(np.zeros((4, 6), bool), 0.5).wall_m == 3.0
 
 
