@@ -126,6 +126,13 @@ def test_not_even_exactly_through_the_corner():
     np.testing.assert_allclose(_cast(world.leaps, start, ways, 100.0), 3 * math.sqrt(2))
 
 
+def test_rounding_at_corners_keeps_no_beam_from_going_on():
+    """Down the diagonal, where each next corner is computed to be a little before it is."""
+    start = np.tile(np.random.default_rng(0).random(1000), (2, 1))
+    found = _cast(World(np.zeros((8, 8), bool), 1.0).leaps, start, np.full((2, 1000), 0.5**0.5), 99)
+    np.testing.assert_allclose(found, (8 - start[0]) * math.sqrt(2))
+
+
 def test_the_range_ends_the_beam():
     world = plan("....#")
     (ranges,) = Lidar(1, 1.5).scan(world, [[0, 0]]).ranges
