@@ -166,6 +166,7 @@ def test_in_walls_and_outside_of_the_image_ranges_are_zero():
 def test_a_beam_along_an_edge_is_in_the_pixels_below_it():
     for pixels, found in (("### ...", 1.5), ("... ###", 0.0)):
         assert Lidar(1, 9.0).scan(plan(pixels), [[0, 0]]).ranges == [[found]]
+        assert plan(pixels).is_wall([0, 0]) == (found == 0)
 
 
 # --- beams --------------------------------------------------------------------------------
@@ -219,6 +220,7 @@ def test_a_lidar_that_cannot_be(options, said):
     ("poses", "said"),
     [
         ([0, 0, 0], r"shape \(3,\), expected \(n, 3\)"),
+        ([[0], [1]], r"shape \(2, 1\), expected \(n, 3\)"),
         ([[0, 0, 0, 0]], r"shape \(1, 4\), expected \(n, 3\)"),
         ([[0, 0], [0, math.nan]], r"pose 1 is \[0.0, nan\], expected finite"),
     ],

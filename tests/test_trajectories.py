@@ -262,7 +262,12 @@ def test_a_tour_is_short():
     [
         (rooms(), [[-3, 0], [0.02, 1], [9, 9]], 0.3, r"waypoint 1 at \(0.02, 1.00\), 2 at \(9.00"),
         (rooms(), [[-3, 0], [-3.8, 0]], 0.3, r"waypoint 1 at \(-3.80, 0.00\) is 0.1. m from a"),
-        (rooms(False), [[-3, 0], [-2, 0], [3, 0]], 0.3, r"waypoint 2 at \(3.00, 0.00\) cannot be"),
+        (
+            rooms(False),
+            [[-3, 0], [-2, 0], [3, 0]],
+            0.3,
+            r"waypoint 2 at .* from waypoint 0 at \(-3",
+        ),
         (rooms(False), [[3, 0], [-2, 0], [-3, 0]], 0.3, r"waypoint 0 at \(3.00, 0.00\) cannot be"),
         (rooms(), [[-2, 0], [2, 0]], 1.2, r"cannot be reached .* a smaller clearance_m"),
         (rooms(), [[-3, 0], [-3, 0]], 0.3, "all in one place"),
