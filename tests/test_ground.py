@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from peerlearn.mapping.ground import Ground, ground_of_scans, ground_of_world
-from peerlearn.mapping.scans import Scans
+from peerlearn.mapping.scans import Scans, joined
 from peerlearn.mapping.world import World
 
 
@@ -46,7 +46,19 @@ def test_hits_are_where_beams_end():
 
 def test_a_part_of_the_scans():
     part = scans([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]])[np.array([2, 0])]
-    assert (len(part), part.ranges[:, 0].tolist()) == (2, [3, 1])
+    assert (len(part), part.ranges[:, 0].tolist(), part.range_m) == (2, [3, 1], 4)
+
+
+def test_scans_of_several_lidars_reach_as_far_as_the_farthest():
+    parts = [scans([[1.0, r]], range_m=r) for r in (3.0, 5.0, 4.0)]
+    whole = joined(parts)
+    assert (whole.ranges.tolist(), whole.range_m) == ([[1, 3], [1, 5], [1, 4]], 5)
+
+
+def test_how_far_the_farthest_beam_went():
+    assert scans([[1.0, math.nan], [2.0, 3.0]]).reach == 3
+    assert scans([[1.0, math.inf]], range_m=4.0).reach == 4
+    assert scans([[math.nan, math.nan]]).reach == 0
 
 
 # --- the grid ---------------------------------------------------------------------------------

@@ -126,6 +126,13 @@ def test_not_even_exactly_through_the_corner():
     np.testing.assert_allclose(_cast(world.leaps, start, ways, 100.0), 3 * math.sqrt(2))
 
 
+def test_rounding_at_corners_keeps_no_beam_from_going_on():
+    """Down the diagonal, where each next corner is computed to be a little before it is."""
+    start = np.tile(np.random.default_rng(0).random(1000), (2, 1))
+    found = _cast(World(np.zeros((8, 8), bool), 1.0).leaps, start, np.full((2, 1000), 0.5**0.5), 99)
+    np.testing.assert_allclose(found, (8 - start[0]) * math.sqrt(2))
+
+
 def test_the_range_ends_the_beam():
     world = plan("....#")
     (ranges,) = Lidar(1, 1.5).scan(world, [[0, 0]]).ranges
@@ -148,11 +155,18 @@ def test_metres_scale_with_pixels():
 
 def test_in_walls_and_outside_of_the_image_ranges_are_zero():
     world = plan("#.. ... ...")
-    poses = [[-1.0, 1.0], [-1.5, 1.5], [9.0, 0.0], [0.0, -1e300], [1.5, 0.0]]
+    outside = [[9.0, 0.0], [-9.0, 0.0], [0.0, -1e300], [0.0, 1e300], [1.5, 0.0]]
+    poses = [[-1.0, 1.0], [-1.5, 1.5], *outside]
     ranges = Lidar(6, 5.0).scan(world, poses).ranges
     assert (ranges == 0).all()
     border = Lidar(3, 5.0).scan(world, [[-1.5, 0.0]]).ranges  # the second beam leaves at once
     np.testing.assert_allclose(border, [[3, 0, 0]], atol=1e-12)
+
+
+def test_a_beam_along_an_edge_is_in_the_pixels_below_it():
+    for pixels, found in (("### ...", 1.5), ("... ###", 0.0)):
+        assert Lidar(1, 9.0).scan(plan(pixels), [[0, 0]]).ranges == [[found]]
+        assert plan(pixels).is_wall([0, 0]) == (found == 0)
 
 
 # --- beams --------------------------------------------------------------------------------
@@ -177,8 +191,9 @@ def test_scans_do_not_depend_on_what_is_scanned_with_them(monkeypatch):
     world = floor_plan(10, 8, seed=2, metres_per_pixel=0.1)
     poses = world.free_poses(40, np.random.default_rng(0))
     whole = Lidar(11, 4.0).scan(world, poses).ranges
-    monkeypatch.setattr("peerlearn.mapping.lidar.TOGETHER", 30)
-    np.testing.assert_array_equal(Lidar(11, 4.0).scan(world, poses).ranges, whole)
+    for rays in (30, 5):  # of two scans, and of less than one
+        monkeypatch.setattr("peerlearn.mapping.lidar.TOGETHER", rays)
+        np.testing.assert_array_equal(Lidar(11, 4.0).scan(world, poses).ranges, whole)
     np.testing.assert_array_equal(Lidar(11, 4.0).scan(world, poses[7:8]).ranges, whole[7:8])
     assert Lidar(11, 4.0).scan(world, np.empty((0, 3))).ranges.shape == (0, 11)
 
@@ -205,6 +220,7 @@ def test_a_lidar_that_cannot_be(options, said):
     ("poses", "said"),
     [
         ([0, 0, 0], r"shape \(3,\), expected \(n, 3\)"),
+        ([[0], [1]], r"shape \(2, 1\), expected \(n, 3\)"),
         ([[0, 0, 0, 0]], r"shape \(1, 4\), expected \(n, 3\)"),
         ([[0, 0], [0, math.nan]], r"pose 1 is \[0.0, nan\], expected finite"),
     ],

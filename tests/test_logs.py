@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.spatial import KDTree
 
 from peerlearn.data.files import MissingData, local
-from peerlearn.mapping.logs import divide, held_out, read_log
+from peerlearn.mapping.logs import Log, divide, held_out, read_log
 from peerlearn.mapping.scans import Scans
 
 
@@ -30,7 +30,7 @@ def robotlaser(readings, pose=(1, 2, 0.5), start=-1.5, step=0.25, range_m=50.0, 
 
 def written(tmp_path, *lines, name="drive.log"):
     path = tmp_path / name
-    path.write_text("".join(f"{line}\n" for line in lines))
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return path
 
 
@@ -65,6 +65,16 @@ def test_a_robotlaser_message_says_its_own_angles_and_range(tmp_path):
     assert log.times.tolist() == [3.25, 3.25]
 
 
+def test_old_flaser_messages_end_with_the_host_or_the_time(tmp_path):
+    lines = [flaser([1, 2]).rsplit(maxsplit=missing)[0] for missing in range(3)]
+    assert read_log(written(tmp_path, *lines)).times.tolist() == [3.25] * 3
+
+
+def test_a_lidar_sees_as_far_as_the_farthest_of_its_scans_and_no_farther(tmp_path):
+    path = written(tmp_path, *(robotlaser([1, 2], range_m=r) for r in (20.0, 50.0, 30.0)))
+    assert [read_log(path, r).scans.range_m for r in (None, 40, 90)] == [50, 40, 50]
+
+
 def test_readings_from_a_given_range_on_are_nothing_in_range(tmp_path):
     """But not the lidar's own limit, which it also gives where a beam was lost."""
     scans = read_log(written(tmp_path, flaser([1, 5, 6, 0, 81.83])), range_m=5).scans
@@ -77,6 +87,27 @@ def test_compressed_is_read_as_plain_whatever_its_name(tmp_path):
     packed = tmp_path / "packed.log"
     packed.write_bytes(gzip.compress(plain.read_bytes()))
     np.testing.assert_array_equal(read_log(packed).scans.ranges, read_log(plain).scans.ranges)
+    table = tmp_path / "drive.csv.gz"
+    table.write_bytes(gzip.compress(b"x,y,heading,time,0\n1,2,3,4,5\n"))
+    assert read_log(table).scans.ranges == [[5]]
+
+
+def test_marks_and_characters_of_other_encodings_are_passed_over(tmp_path):
+    path = tmp_path / "latin.log"
+    path.write_bytes(b"# caf\xe9\n" + flaser([1, 2]).encode())
+    assert len(read_log(path)) == 1
+    assert len(read_log(written(tmp_path, "\ufeff" + flaser([1, 2])))) == 1
+    table = ["\ufeffx,y,heading,time,0", "1,2,3,4,5"]
+    assert len(read_log(written(tmp_path, *table, name="drive.csv"))) == 1
+
+
+def test_angles_that_differ_by_rounding_are_of_one_lidar(tmp_path):
+    lines = [robotlaser([1, 2]), robotlaser([3, 4], start=-1.50005)]
+    scans = read_log(written(tmp_path, *lines)).scans
+    assert len(scans) == 2
+    assert scans.same_beams(replace(scans, angles=scans.angles + 5e-5))
+    assert not scans.same_beams(replace(scans, angles=scans.angles + 1e-3))
+    assert not scans.same_beams(replace(scans, angles=np.append(scans.angles, 0)))
 
 
 def test_a_square_room_comes_out_square(tmp_path):
@@ -96,11 +127,13 @@ def test_a_square_room_comes_out_square(tmp_path):
 
 def test_csv_scans(tmp_path):
     lines = ["x, y, heading, time, -90, 0, 45", "1,2,0.5,3,4,inf,5", "", "6,7,0,8,nan,,0.5"]
+    lines += ["6,7,0,9, ,0,2"]
     log = read_log(written(tmp_path, *lines, name="drive.csv"))
     np.testing.assert_allclose(np.rad2deg(log.scans.angles), [-90, 0, 45])
-    np.testing.assert_array_equal(log.scans.ranges, [[4, np.inf, 5], [np.nan, np.nan, 0.5]])
-    np.testing.assert_array_equal(log.scans.poses, [[1, 2, 0.5], [6, 7, 0]])
-    assert (log.times.tolist(), log.skipped, log.scans.range_m) == ([3, 8], [], 5)
+    read = [[4, np.inf, 5], [np.nan, np.nan, 0.5], [np.nan, np.nan, 2]]
+    np.testing.assert_array_equal(log.scans.ranges, read)
+    np.testing.assert_array_equal(log.scans.poses, [[1, 2, 0.5], [6, 7, 0], [6, 7, 0]])
+    assert (log.times.tolist(), log.skipped, log.scans.range_m) == ([3, 8, 9], [], 5)
 
 
 # --- what is wrong ------------------------------------------------------------------------
@@ -114,29 +147,44 @@ def test_broken_lines_are_skipped_and_named(tmp_path):
         whole.replace("FLASER 3", "FLASER x"),
         whole.replace(" 2 ", " two ", 1),
         whole.replace("0.5", "nan"),
-        whole + " 1 2",
+        whole + " 1",
         "FLASER",
+        flaser([1]),
+        flaser([1, 2, 3], time="nan"),
+        robotlaser([]),
         robotlaser([1, 2, 3]).replace("50.0", "0"),
+        robotlaser([1, 2, 3]).replace("50.0", "nan"),
+        robotlaser([1, 2, 3]).replace(" 0 1 2 0.5", " -1 2 0.5"),
         robotlaser([1, 2, 3])[:-3],
+        robotlaser([1, 2, 3]) + " 1",
     ]
     log = read_log(written(tmp_path, whole, *broken, whole))
     assert len(log) == 2
-    assert log.skipped == list(range(2, 11))
-    assert log.note == "9 broken lines were skipped: 2, 3, 4, 5, 6, 7, 8, 9, 10"
-    assert read_log(written(tmp_path, whole, "FLASER 1")).note == "1 broken line was skipped: 2"
+    assert log.skipped == list(range(2, 17))
+    assert log.note == "15 broken lines were skipped: 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ..."
+    ten = "10 broken lines were skipped: 2, 3, 4, 5, 6, 7, 8, 9, 10, 11"
+    assert read_log(written(tmp_path, whole, *broken[:10])).note == ten
+    for number, said in (
+        (1, "1 broken line was skipped: 2"),
+        (2, "2 broken lines were skipped: 2, 3"),
+    ):
+        assert read_log(written(tmp_path, whole, *["FLASER 1"] * number)).note == said
 
 
 def test_broken_csv_lines_are_skipped_and_named(tmp_path):
     lines = ["x,y,heading,time,0,90", "1,2,3,4,5,6", "1,2,3,4,5", "1,2,3,4,5,six", ",2,3,4,5,6"]
+    lines += ["1,2,3,4,5,6,7"]
     log = read_log(written(tmp_path, *lines, name="drive.csv"))
-    assert (len(log), log.skipped) == (1, [3, 4, 5])
+    assert (len(log), log.skipped) == (1, [3, 4, 5, 6])
 
 
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        (["ODOM 1", "PARAM a", "ODOM 2"], r"has no scan; .* found ODOM \(2\), PARAM \(1\)"),
-        ([], "has no scan; .* found nothing"),
+        (["PARAM a", "ODOM 1", "ODOM 2"], r"has no scan; .* found ODOM \(2\), PARAM \(1\)"),
+        (["", "# a comment"], "has no scan; .* found nothing"),
+        (["A B", *"CDEFGHIJKL"], r"found A \(1\), .*, K \(1\)$"),
+        (["x" * 99], r"found x{20} \(1\)$"),
         (["\x00\x1b[2J 1"], r"has no scan; .* found \ufffd\ufffd\[2J \(1\)"),
         (["FLASER 1", "", "FLASER 2"], "no whole scan: .* lines 1, 3"),
         ([flaser([1, 2]), "ODOM 1", flaser([1, 2, 3])], "line 3 has 3 beams .* have 2 beams"),
@@ -144,6 +192,8 @@ def test_broken_csv_lines_are_skipped_and_named(tmp_path):
             [robotlaser([1, 2]), robotlaser([1, 2], step=0.5)],
             "line 2 has 2 beams from -85.94 to -57.3 degrees, .* to -71.62 degrees",
         ),
+        ([robotlaser([1, 2], start=-1.5 + k * 7e-5) for k in range(3)], "line 3 has 2 beams"),
+        ([robotlaser([1, 2]), robotlaser([1, 2], start=-1.499)], "line 2 has 2 beams from -85.89"),
     ],
 )
 def test_a_log_that_gives_no_scans_of_one_lidar_is_refused(tmp_path, lines, said):
@@ -158,6 +208,7 @@ def test_a_log_that_gives_no_scans_of_one_lidar_is_refused(tmp_path, lines, said
         (["0,0,0,1,2,3"], "begins with '0,0,0,1,2,3', expected the names"),
         (["x,y,heading,time"], "expected the names"),
         (["x,y,heading,time,left"], "expected the names"),
+        (["x,y,heading,time,nan"], "expected the names"),
         (["x,y,heading,time,0"], "has no scan"),
         (["x,y,heading,time,0", "0,0,0,1,inf"], "no finite reading; .* by range_m"),
     ],
@@ -170,10 +221,11 @@ def test_a_csv_file_without_its_header_or_scans_is_refused(tmp_path, lines, said
 def test_files_that_cannot_be_read_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"cannot read .*none\.log .*expected a log"):
         read_log(tmp_path / "none.log")
-    cut = tmp_path / "cut.log.gz"
-    cut.write_bytes(gzip.compress(flaser([1, 2, 3]).encode() * 50)[:-20])
-    with pytest.raises(ValueError, match=r"cannot read .*cut\.log\.gz"):
-        read_log(cut)
+    whole = gzip.compress(flaser([1, 2, 3]).encode() * 50)
+    for name, content in {"cut": whole[:-20], "broken": whole[:10] + b"\xff" * 20}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=rf"cannot read .*{name} "):
+            read_log(tmp_path / name)
     for range_m in (0, -1, math.inf, math.nan):
         with pytest.raises(ValueError, match=r"range_m is .* expected a positive number"):
             read_log(written(tmp_path, flaser([1, 2])), range_m)
@@ -210,7 +262,7 @@ def test_the_intel_lab_has_its_walls_where_they_were_seen_before():
 def test_every_scan_goes_to_one_agent_and_nobody_without(n, agents, how, seed):
     poses = np.random.default_rng(seed).random((n, 3))
     if agents > n:
-        with pytest.raises(ValueError, match=f"agents is {agents}, expected from 1 to {n}"):
+        with pytest.raises(ValueError, match=f"agents is {agents}, expected a whole number"):
             divide(poses, agents, how, seed)
         return
     parts = divide(poses, agents, how, seed)
@@ -227,7 +279,7 @@ def test_by_area_parts_are_places_whenever_visited():
     rooms = np.array([2, 0, 1, 0, 2, 1, 1, 2, 0, 0])
     poses = 10.0 * rooms[:, None] + np.random.default_rng(0).random((10, 2))
     scans = Scans(poses, np.zeros(1), np.ones((10, 1)), 5.0)
-    parts = divide(scans.poses, 3, "area")
+    parts = divide(Log(scans, np.arange(10.0)), 3, "area")
     assert [set(rooms[part]) for part in parts] == [{2}, {0}, {1}]  # in the order of the visits
 
 
@@ -256,14 +308,20 @@ def test_impossible_divisions_are_refused():
         ValueError, match="unknown way to divide a log 'times'; did you mean 'time'"
     ):
         divide(np.zeros((3, 3)), 2, "times")
-    with pytest.raises(ValueError, match="agents is 0, expected from 1 to 3"):
-        divide(np.zeros((3, 3)), 0)
+    for agents in (0, 2.5):
+        with pytest.raises(
+            ValueError, match=f"agents is {agents}, expected a whole number from 1 to"
+        ):
+            divide(np.zeros((3, 3)), agents)
 
 
 def test_every_tenth_scan_is_held_out():
     train, held = held_out(25)
     assert held.tolist() == [9, 19]
     assert sorted([*train, *held]) == list(range(25))
-    for n, every in ((9, 10), (20, 1)):
-        with pytest.raises(ValueError, match=f"every is {every}, expected from 2 to {n}"):
+    assert [numbers.tolist() for numbers in held_out(3, 3)] == [[0, 1], [2]]
+    for n, every in ((9, 10), (20, 1), (20, 2.5)):
+        with pytest.raises(
+            ValueError, match=f"every is {every}, expected a whole number from 2 to"
+        ):
             held_out(n, every)

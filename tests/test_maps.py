@@ -263,6 +263,23 @@ def test_snapshots_of_rounds_to_be_run_again_do_not_count(tmp_path: Path) -> Non
     assert frames(animation.gif).n_frames == 2
 
 
+def test_a_snapshot_that_cannot_be_written_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = snapshots.path(tmp_path, 3)
+    snapshots.save(path, {"map": torch.zeros(2)})
+
+    def full(tensors: dict[str, torch.Tensor], scratch: Path) -> None:
+        scratch.write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(snapshots, "save_file", full)
+    with pytest.raises(OSError, match="no space"):
+        snapshots.save(path, {"map": torch.ones(2)})
+    assert torch.equal(snapshots.load(tmp_path, 3)["map"], torch.zeros(2))
+    assert list(path.parent.iterdir()) == [path]
+
+
 def test_an_evaluation_whose_snapshot_is_missing(tmp_path: Path) -> None:
     mapped(tmp_path, kept=[0, 5])
     assert titles(drawn(tmp_path)["map-methods"].figure)[1:] == ["DiNNO · IoU 0.06"]

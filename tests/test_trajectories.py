@@ -14,6 +14,8 @@ from scipy.sparse import csr_array
 
 from peerlearn.mapping.floor_plan import DOOR_M, floor_plan
 from peerlearn.mapping.trajectories import (
+    _homes,
+    _spread,
     check_free,
     check_way,
     load_waypoints,
@@ -38,6 +40,15 @@ def rooms(door=True):
     return World(walls, MPP)
 
 
+def baffles(gap, apart):
+    """8 m x 1.7 m: walls across, so many pixels apart, each with a gap above or below."""
+    walls = np.zeros((34, 160), bool)
+    walls[[0, -1]] = walls[:, [0, -1]] = True
+    for k, column in enumerate(range(20, 140, apart)):
+        walls[slice(gap + 1, None) if k % 2 else slice(33 - gap), column] = True
+    return World(walls, MPP)
+
+
 def in_walls(world, places):
     """By hand: which pixel each place is in."""
     rows, columns = world.walls.shape
@@ -56,8 +67,10 @@ def finely(loop):
 def test_waypoints_come_from_npy_and_csv_and_are_scaled(tmp_path):
     np.save(tmp_path / "a.npy", SQUARE)
     (tmp_path / "b.csv").write_text("x,y\n" + "".join(f"{x}, {y}\n" for x, y in SQUARE))
-    (tmp_path / "c.csv").write_text("".join(f"{x},{y}\n" for x, y in SQUARE) + "\n")
-    for name in ("a.npy", "b.csv", "c.csv"):
+    text = "".join(f"{x},{y}\n" for x, y in SQUARE) + "\n"
+    (tmp_path / "c.CSV").write_text(text, encoding="utf-8-sig")
+    (tmp_path / "d.NPY").write_bytes((tmp_path / "a.npy").read_bytes())
+    for name in ("a.npy", "b.csv", "c.CSV", "d.NPY"):
         np.testing.assert_array_equal(load_waypoints(tmp_path / name), SQUARE)
     scaled = load_waypoints(tmp_path / "a.npy", scale=(10, -5))  # half an image, y down
     np.testing.assert_array_equal(scaled, [[10, -5], [-10, -5], [-10, 5], [10, 5]])
@@ -68,6 +81,8 @@ def test_waypoints_come_from_npy_and_csv_and_are_scaled(tmp_path):
     [
         ("none.npy", None, r"cannot read waypoints from .*none\.npy .* expected a \.npy or \.csv"),
         ("a.npy", "no array", r"cannot read waypoints from .*a\.npy"),
+        ("a.npy", "", r"cannot read waypoints from .*a\.npy"),
+        ("a.csv", "", r"shape \(0, 2\), expected \(k, 2\)"),
         ("a.txt", "1,2\n3,4", "ends with neither"),
         ("a.csv", "x,y\n1,2\n3;4\n", "line 3 is '3;4'"),
         ("a.csv", "1,2,3\n1,2,3\n", "line 1 is '1,2,3'"),
@@ -83,8 +98,11 @@ def test_files_that_hold_no_waypoints_are_refused(tmp_path, name, text, said):
         load_waypoints(tmp_path / name)
 
 
-def test_pickled_waypoints_are_refused(tmp_path):
-    np.save(tmp_path / "a.npy", np.array([{"x": 1}], dtype=object), allow_pickle=True)
+@pytest.mark.parametrize(
+    "array", [np.array([{"x": 1}], dtype=object), np.zeros(2, [("x", float), ("y", float)])]
+)
+def test_waypoints_that_are_no_plain_numbers_are_refused(array, tmp_path):
+    np.save(tmp_path / "a.npy", array, allow_pickle=True)
     with pytest.raises(ValueError, match="cannot read waypoints"):
         load_waypoints(tmp_path / "a.npy")
 
@@ -94,10 +112,8 @@ def test_pickled_waypoints_are_refused(tmp_path):
 
 @pytest.mark.parametrize("repeated", [False, True])
 def test_a_closed_spline_through_a_circle_is_the_circle(repeated):
-    angles = np.linspace(0, 2 * math.pi, 12, endpoint=False)
-    waypoints = 3 * np.column_stack([np.cos(angles), np.sin(angles)])
-    given = np.concatenate([waypoints, waypoints[:1]]) if repeated else waypoints
-    poses = smooth(given, 100)
+    angles = np.linspace(0, 2 * math.pi, 13)[: 13 if repeated else 12]  # as good as repeated
+    poses = smooth(3 * np.column_stack([np.cos(angles), np.sin(angles)]), 100)
     turned = 2 * math.pi * np.arange(100) / 100  # evenly, and the end is not the beginning again
     np.testing.assert_allclose(np.hypot(*poses[:, :2].T), 3, atol=0.01)
     exact = 3 * np.column_stack([np.cos(turned), np.sin(turned)])
@@ -109,6 +125,31 @@ def test_a_closed_spline_through_a_circle_is_the_circle(repeated):
 def test_an_open_drive_ends_at_its_ends():
     poses = smooth([[0, 0], [1, 0], [1, 0], [4, 0]], 5, closed=False)
     np.testing.assert_allclose(poses, [[k, 0, 0] for k in range(5)], atol=1e-3)
+
+
+def test_an_open_drive_may_end_where_it_began():
+    poses = smooth([[0, 0], [1, 0], [0, 0]], 3, closed=False)
+    np.testing.assert_allclose(poses[:, :2], [[0, 0], [1, 0], [0, 0]], atol=1e-3)
+
+
+def test_an_open_spline_through_an_arc_is_the_arc_up_to_its_ends():
+    angles = np.linspace(0, math.pi, 7)
+    poses = smooth(3 * np.column_stack([np.cos(angles), np.sin(angles)]), 100, closed=False)
+    np.testing.assert_allclose(np.hypot(*poses[:, :2].T), 3, atol=0.01)
+
+
+def test_a_spline_hardly_overshoots():
+    """Around a narrow rectangle; times by lengths go 1.2 m astray, equal ones 0.9 m."""
+    poses = smooth([[0, 0], [5, 0], [5, 0.5], [0, 0.5]], 2000)
+    assert (poses[:, :2].min(axis=0) > -0.4).all()
+    assert (poses[:, :2].max(axis=0) < np.array([5.4, 0.9])).all()
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_few_poses_are_some_of_many(closed):
+    waypoints = np.random.default_rng(0).uniform(-5, 5, (12, 2))
+    many = smooth(waypoints, 1201 - closed, closed)[::600]
+    np.testing.assert_allclose(smooth(waypoints, 3 - closed, closed), many, atol=1e-2)
 
 
 @given(st.integers(2, 12), st.integers(1, 300), st.booleans(), st.integers(0, 99))
@@ -157,6 +198,19 @@ def test_a_loop_goes_through_the_door_and_visits_every_waypoint():
     assert 0.97 * shortest < length < 1.15 * shortest
 
 
+def test_a_waypoint_may_be_just_as_far_from_walls_as_asked_for():
+    world = World(np.zeros((15, 15), bool), 0.5)
+    stops = [[-2.5, 0.0], [2.5, 0.0]]
+    assert world.clearance(stops).tolist() == [1, 1]
+    assert len(through(world, stops, 1.0))
+
+
+def test_waypoints_next_to_each_other_are_all_visited():
+    stops = np.array([[0.0, 0.0], [0.0, 0.3], [2.0, -1.0]])
+    places = finely(through(World(np.zeros((80, 160), bool), MPP), stops))
+    assert np.linalg.norm(places[:, None] - stops, axis=-1).min(axis=0).max() < 0.01
+
+
 def test_the_waypoints_are_visited_in_their_order():
     stops = np.array([[-3.0, 1.5], [-1.0, -1.5], [-1.0, 1.5], [-3.0, -1.5]])
     places = finely(through(rooms(), stops))
@@ -164,18 +218,28 @@ def test_the_waypoints_are_visited_in_their_order():
     assert (np.diff(nearest) > 0).all()
 
 
-def test_a_loop_winds_between_baffles():
-    walls = np.zeros((34, 160), bool)
-    walls[[0, -1]] = walls[:, [0, -1]] = True
-    for k, column in enumerate(range(20, 140, 16)):  # every 0.8 m, open above or below by 0.7 m
-        walls[slice(15, None) if k % 2 else slice(19), column] = True
-    world = World(walls, MPP)
-    assert not in_walls(world, finely(through(world, [[-3.6, 0], [3.6, 0]]))).any()
+@pytest.mark.parametrize(
+    ("gap", "apart", "most", "room"), [(14, 16, 140, 0.15), (12, 12, 170, 0.05), (10, 16, 100, 0.1)]
+)
+def test_a_loop_winds_between_baffles(gap, apart, most, room):
+    """Of loops with equal room that with the fewest waypoints."""
+    world = baffles(gap, apart)
+    loop = through(world, [[-3.6, 0], [3.6, 0]])
+    assert len(loop) <= most
+    assert not in_walls(world, finely(loop)).any()
+    assert world.clearance(finely(loop)).min() >= room
+
+
+def test_a_loop_that_touches_walls_is_refused(monkeypatch):
+    monkeypatch.setattr("peerlearn.mapping.trajectories.SPACINGS", (8,))
+    with pytest.raises(ValueError, match="no smooth loop through the waypoints stays out of all"):
+        through(baffles(12, 12), [[-3.6, 0], [3.6, 0]])
 
 
 def test_thin_walls_between_the_places_of_a_coarse_grid_are_seen():
-    walls = np.zeros((40, 2400), bool)
-    walls[:, 1200] = True
+    """In 360 m places are 30 cm apart, each at least 10 cm from the wall between them."""
+    walls = np.zeros((20, 7200), bool)
+    walls[:, 3600] = True
     with pytest.raises(ValueError, match="cannot be reached"):
         through(World(walls, MPP), [[-5, 0], [5, 0]], clearance_m=0.05)
 
@@ -198,7 +262,12 @@ def test_a_tour_is_short():
     [
         (rooms(), [[-3, 0], [0.02, 1], [9, 9]], 0.3, r"waypoint 1 at \(0.02, 1.00\), 2 at \(9.00"),
         (rooms(), [[-3, 0], [-3.8, 0]], 0.3, r"waypoint 1 at \(-3.80, 0.00\) is 0.1. m from a"),
-        (rooms(False), [[-3, 0], [-2, 0], [3, 0]], 0.3, r"waypoint 2 at \(3.00, 0.00\) cannot be"),
+        (
+            rooms(False),
+            [[-3, 0], [-2, 0], [3, 0]],
+            0.3,
+            r"waypoint 2 at .* from waypoint 0 at \(-3",
+        ),
         (rooms(False), [[3, 0], [-2, 0], [-3, 0]], 0.3, r"waypoint 0 at \(3.00, 0.00\) cannot be"),
         (rooms(), [[-2, 0], [2, 0]], 1.2, r"cannot be reached .* a smaller clearance_m"),
         (rooms(), [[-3, 0], [-3, 0]], 0.3, "all in one place"),
@@ -212,8 +281,12 @@ def test_what_cannot_be_driven_is_refused(world, stops, clearance_m, said):
 
 def test_walls_are_named_for_poses_as_for_waypoints():
     poses = np.array([[1.0, 0, 0.5]] + [[0, 1.0, 0.5]] * 7)
-    with pytest.raises(ValueError, match=r"agent 3's pose 1 at \(0.00, 1.00\), 2 .* and 2 more"):
+    with pytest.raises(ValueError, match=r"agent 3's pose 1 at \(0.00, 1.00\), 2 .* and 2 more, "):
         check_free(rooms(), poses, "agent 3's pose")
+    with pytest.raises(ValueError, match=r"x from -4.00 to 4.00 and y from -2.00 to 2.00: move"):
+        check_free(rooms(), poses)
+    with pytest.raises(ValueError, match=r"5 at \(0.00, 1.00\), in metres"):
+        check_free(rooms(), poses[:6])
     check_free(rooms(), poses[[0, 0]])
 
 
@@ -222,7 +295,25 @@ def test_a_way_that_cuts_a_wall_is_told_where():
     with pytest.raises(ValueError, match=r"the way runs into walls of .* at \(-?0.\d\d, ") as error:
         check_way(rooms(), [[-3, 1], [3, 1]])
     assert str(error.value).count("), (") == 1, "there and back"
+    with pytest.raises(ValueError, match=r"at \(0.00, 1.00\), "):
+        check_way(rooms(), [[0, 1], [-1, 1], [-1, -1]])
     check_way(rooms(), [[-3, 1], [-1, 1], [-1, -1]])
+
+
+@pytest.mark.parametrize(("entries", "more"), [(5, ""), (6, " and 1 more")])
+def test_of_many_places_where_a_way_cuts_a_wall_five_are_told(entries, more):
+    teeth = [[k % 2 - 1, 1 - k / 10] for k in range(2 * entries)]
+    with pytest.raises(ValueError, match=rf"\){more}, in metres") as error:
+        check_way(rooms(), teeth)
+    assert str(error.value).count("(-0.") == 5
+
+
+def test_a_way_through_the_thinnest_wall_is_seen():
+    walls = np.zeros((80, 160), bool)
+    walls[:, 80] = True
+    for y in np.linspace(-1, 1, 20):
+        with pytest.raises(ValueError, match="runs into walls"):
+            check_way(World(walls, MPP), [[-3, y], [3, y]])
 
 
 @settings(max_examples=8, deadline=None)
@@ -233,6 +324,34 @@ def test_planned_loops_stay_out_of_walls(seed, agents, size):
     assert len(loops) == agents
     for loop in loops:
         assert not in_walls(world, finely(loop)).any()
+
+
+def test_a_planned_loop_is_a_short_tour():
+    """Of 40 places in 8 m x 8 m; in any order it would be 0.52 * 8 * 40 = 167 m long."""
+    (loop,) = planned(World(np.zeros((160, 160), bool), MPP), agents=1, waypoints_each=40)
+    assert np.linalg.norm(np.diff(finely(loop), axis=0), axis=1).sum() < 90
+
+
+def test_five_agents_in_a_corridor_have_half_of_it_each():
+    corridor = World(np.zeros((20, 400), bool), MPP)
+    shares = [np.ptp(loop[:, 0]) / corridor.width for loop in planned(corridor, agents=5)]
+    assert min(shares) > 0.35
+    assert max(shares) < 0.55
+
+
+def test_who_visits_as_many_places_as_there_are_visits_all():
+    world = World(np.zeros((20, 20), bool), MPP)
+    grid = planning_grid(world, 0.3)
+    roomy = grid.places[grid.clearance >= 0.3]
+    for loop in planned(world, len(roomy), waypoints_each=len(roomy)):
+        apart = np.linalg.norm(finely(loop)[:, None] - roomy, axis=-1).min(axis=0)
+        assert apart.max() < 0.01
+
+
+def test_waypoints_that_see_no_place_of_a_coarse_grid_but_their_own_are_reached():
+    """In a corridor of 100 m places are 8 cm apart, and 5 cm from its walls."""
+    corridor = World(np.zeros((4, 2000), bool), MPP)
+    assert len(planned(corridor, agents=1, waypoints_each=2, clearance_m=0.05)) == 1
 
 
 def test_seven_agents_tour_different_parts_that_overlap():
@@ -273,6 +392,23 @@ def test_a_world_that_lies_elsewhere_has_its_loops_there():
         np.testing.assert_allclose(other - one, np.tile((32.0, -7.0), (len(one), 1)), atol=1e-9)
 
 
+def test_homes_lie_far_from_each_other():
+    line = csr_array(nx.to_scipy_sparse_array(nx.path_graph(9)))
+    for seed in range(5):
+        away = _homes(line, np.arange(9), 3, np.random.default_rng(seed))
+        homes = [int(a.argmin()) for a in away]
+        assert (sorted(homes[:2]), homes[2]) == ([0, 8], 4)
+
+
+def test_waypoints_are_spread():
+    """Of four corners and a heap in the middle all corners are chosen."""
+    places = np.concatenate([np.random.default_rng(0).uniform(-0.1, 0.1, (20, 2)), SQUARE])
+    for seed in range(5):
+        chosen = _spread(places, 5, np.random.default_rng(seed)).tolist()
+        assert len(chosen) == 5
+        assert all(corner in chosen for corner in SQUARE.tolist())
+
+
 def test_next_to_every_roomy_place_is_one_of_the_grid():
     world = floor_plan(10, 8, seed=2)
     anywhere = np.random.default_rng(0).uniform((-5, -4), (5, 4), (900, 2))
@@ -294,6 +430,11 @@ def test_too_little_space_is_refused():
     walls[10:22, 10:22] = False  # 0.6 m
     with pytest.raises(ValueError, match=r"has room for \d waypoints, expected 7; take a larger"):
         planned(World(walls, MPP), clearance_m=0.2)
+    with pytest.raises(ValueError, match=r"has room for 2 waypoints, expected 6; .* or waypoints"):
+        planned(World(walls, MPP), agents=1, clearance_m=0.2)
+    assert len(planned(World(walls, MPP), agents=2, waypoints_each=2, clearance_m=0.2)) == 2
+    with pytest.raises(ValueError, match="has room for 2 waypoints, expected 3"):
+        planned(World(walls, MPP), agents=3, waypoints_each=2, clearance_m=0.2)
     with pytest.raises(ValueError, match="has room for 0 waypoints"):
         planned(World(walls, MPP), clearance_m=2.0)
     for options in ({"agents": 0}, {"waypoints_each": 1}, {"agents": 2.5}):
@@ -302,5 +443,6 @@ def test_too_little_space_is_refused():
 
 
 def test_ways_through_a_large_building_find_its_doors():
-    """A grid as coarse as doors are wide would miss them."""
-    assert planning_grid(floor_plan(400, 300, metres_per_pixel=0.25), 0.3).cell < DOOR_M[0] / 2
+    """A grid as coarse as doors are wide would miss them; one as fine as here would be large."""
+    cell = planning_grid(floor_plan(400, 300, metres_per_pixel=0.25), 0.3).cell
+    assert 400 / 1201 < cell < DOOR_M[0] / 2

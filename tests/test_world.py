@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
+from scipy.stats import kstest
 
 from peerlearn.mapping import Lidar, floor_plan, ground_of_world, through
 from peerlearn.mapping.plans import from_image, from_ros
@@ -53,11 +54,11 @@ def test_the_origin_is_in_the_middle_and_y_points_up():
 @given(st.integers(0, 2**32 - 1), st.floats(0.01, 2))
 def test_clearance_is_never_too_large_and_a_pixels_diagonal_too_small_at_most(seed, scale):
     generator = np.random.default_rng(seed)
-    walls = generator.random((9, 13)) < 0.1
+    walls = generator.random((25, 35)) < generator.choice([0.003, 0.1])
     world = World(walls, scale)
-    points = generator.uniform(-1, 1, (20, 2)) * (7 * scale, 5 * scale)
+    points = generator.uniform(-1, 1, (20, 2)) * (18 * scale, 13 * scale)
     rows, columns = np.nonzero(np.pad(walls, 3, constant_values=True))
-    low = np.stack([columns - 3 - 6.5, 4.5 + 3 - rows - 1], axis=1) * scale
+    low = np.stack([columns - 3 - 17.5, 12.5 + 3 - rows - 1], axis=1) * scale
     beyond = np.maximum(low - points[:, None], points[:, None] - low - scale)
     exact = np.linalg.norm(np.maximum(beyond, 0), axis=2).min(axis=1)
     found = world.clearance(points)
@@ -83,6 +84,16 @@ def test_free_poses_keep_their_distance_and_go_everywhere():
     np.testing.assert_array_equal(poses, again)
     with pytest.raises(ValueError, match=r"no ground of world is 5 m away .* at most 1\.9 m"):
         world.free_poses(1, np.random.default_rng(0), clearance_m=5.0)
+
+
+def test_free_poses_are_uniform_within_a_pixel():
+    walls = np.ones((3, 5), bool)
+    walls[1, 1] = False  # from 6.25 to 6.75 and from 2.75 to 3.25
+    world = World(walls, 0.5, middle=(7.0, 3.0))
+    poses = world.free_poses(2000, np.random.default_rng(0))
+    x, y = 2 * (poses[:, :2] - (6.25, 2.75)).T
+    assert min(kstest(x, "uniform").pvalue, kstest(y, "uniform").pvalue) > 0.01
+    assert abs(np.corrcoef(x, y)[0, 1]) < 0.1
 
 
 @pytest.mark.parametrize(
@@ -148,15 +159,34 @@ def test_only_the_ground_one_can_get_to_stays_free():
     assert (~world.reachable([left]).walls).any(axis=0).nonzero()[0].tolist() == [0, 1, 2]
     both = (~world.reachable([left, right]).walls).any(axis=0).nonzero()[0]
     assert both.tolist() == [0, 1, 2, 7, 8]
+    corners = World(np.eye(2, dtype=bool), 1.0)  # nobody slips through; from a wall nobody starts
+    assert corners.reachable([[0.5, 0.5], [-0.5, 0.5]]).walls.tolist() == [[1, 0], [1, 1]]
 
 
-@pytest.mark.parametrize(("thick", "metres"), [(1, 0.5), (3, 1.5), (5, 2.5)])
+def test_who_drives_around_a_building_is_outdoors():
+    """A room of one pixel in the left half, and ten pixels of open ground: one at its corner."""
+    walls = np.zeros((3, 6), bool)
+    walls[:, :3] = True
+    walls[1, 1] = walls[0, 0] = False
+    world = World(walls, 1.0)
+    room, corner, right, outside = [-1.5, 0], [-2.5, 1], [2.5, 0], [9, 0]
+    assert world.outdoors([right])
+    assert world.outdoors([room, corner])
+    assert not world.outdoors([room, outside])
+    walls[2, 0] = False  # more than ten times as much
+    assert not world.outdoors([right])
+    assert not World(np.zeros((3, 6), bool), 1.0).outdoors([right])
+
+
+@pytest.mark.parametrize(("thick", "metres"), [(1, 0.5), (3, 1.5), (4, 1.5), (5, 2.5)])
 def test_how_thick_walls_are(thick, metres):
     walls = np.zeros((60, 60), bool)
     walls[20 : 20 + thick, :50] = walls[5:55, 30 : 30 + thick] = True
     assert World(walls, 0.5).wall_m == metres
-    walls[40:] = True
-    assert World(walls, 0.5).wall_m == metres, "one thick wall makes no difference"
+    walls[40:] = walls[1, 52:58] = True
+    assert World(walls, 0.5).wall_m == metres, "a thick wall and a thin one make no difference"
+    outer = np.pad(np.zeros((30, 30), bool), thick, constant_values=True)
+    assert World(outer, 0.5).wall_m == metres
     assert World(np.zeros((4, 6), bool), 0.5).wall_m == 3.0
 
 

@@ -31,9 +31,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..values import is_positive, require_known
+from ..values import is_positive, is_whole, require_known
 from ..words import first_few
-from .scans import SAME_RAD, Floats, Scans
+from .scans import Floats, Scans, same_angles
 
 Numbers = NDArray[np.int64]
 
@@ -134,11 +134,11 @@ def divide(log: Log | Floats, agents: int, how: str = "time", seed: int = 0) -> 
     positions = (log.scans.poses if isinstance(log, Log) else np.asarray(log))[:, :2]
     require_known("way to divide a log", how, ("time", "area"))
     given = positions if how == "time" else np.unique(positions, axis=0)
-    if not 1 <= agents <= len(given):
+    if not is_whole(agents, 1, len(given)):
         what = "scans" if how == "time" else "different positions"
         raise ValueError(
-            f"agents is {agents!r}, expected from 1 to {len(given)}: each needs a scan, and there "
-            f"are {len(given)} {what} to learn from"
+            f"agents is {agents!r}, expected a whole number from 1 to {len(given)}: each needs a "
+            f"scan, and there are {len(given)} {what} to learn from"
         )
     if how == "time":
         return [np.asarray(part) for part in np.array_split(np.arange(len(positions)), agents)]
@@ -154,10 +154,10 @@ def held_out(n: int, every: int = 10) -> tuple[Numbers, Numbers]:
     Raises:
         ValueError: none would be left for one of the two.
     """
-    if not 2 <= every <= n:
+    if not is_whole(every, 2, n):
         raise ValueError(
-            f"every is {every!r}, expected from 2 to {n}, the number of scans, so that some are "
-            "left to train with and some to test with"
+            f"every is {every!r}, expected a whole number from 2 to {n}, the number of scans, so "
+            "that some are left to train with and some to test with"
         )
     numbers = np.arange(n)
     tested = numbers % every == every - 1
@@ -191,7 +191,7 @@ def _opened(path: str | Path) -> Any:
     with open(path, "rb") as file:
         compressed = file.read(len(GZIP)) == GZIP
     opener: Callable[..., Any] = gzip.open if compressed else open
-    return opener(path, "rt", encoding="utf-8", errors="replace")
+    return opener(path, "rt", encoding="utf-8-sig", errors="replace")
 
 
 def _whole(read: Callable[..., _Message], *given: Any) -> _Message | None:
@@ -207,7 +207,7 @@ def _whole(read: Callable[..., _Message], *given: Any) -> _Message | None:
 def _flaser(words: list[str]) -> _Message:
     count = int(words[1])
     after = words[2 + count :]
-    if count < 2 or not 7 <= len(after) <= 9:  # old logs end with the time or the host
+    if count < 2 or len(after) > 9:  # fewer words: old logs end with the time or the host
         raise ValueError
     step = math.pi / (count // 2 * 2)  # 180 and 181 beams: 1 degree, from the right
     angles = -math.pi / 2 + step * np.arange(count, dtype=np.float64)
@@ -222,7 +222,7 @@ def _robotlaser(words: list[str]) -> _Message:
     count = int(words[8])
     remissions = int(words[9 + count])
     after = words[10 + count + remissions :]
-    if min(count, range_m) <= 0 or remissions < 0 or len(after) != 14:
+    if not (count > 0 and range_m > 0 and remissions >= 0 and len(after) == 14):
         raise ValueError
     readings = _floats(words[9 : 9 + count])
     angles = start + step * np.arange(count, dtype=np.float64)
@@ -244,7 +244,7 @@ def _csv(words: list[str], angles: Floats) -> _Message:
 
 def _csv_angles(path: str | Path, header: str) -> Floats:
     """(beams,) radians."""
-    names = [name.strip() for name in header.lstrip("\ufeff").split(",")]
+    names = [name.strip() for name in header.split(",")]
     try:
         angles = _floats(names[4:])
     except ValueError:
@@ -275,7 +275,7 @@ def _seen(readings: Floats, range_m: float) -> Floats:
 
 
 def _require_same_beams(path: str | Path, line: int, angles: Floats, before: Floats) -> None:
-    if len(angles) == len(before) and np.allclose(angles, before, atol=SAME_RAD):
+    if same_angles(angles, before):
         return
     got, expected = (
         f"{len(a)} beams from {np.rad2deg(a[0]):.4g} to {np.rad2deg(a[-1]):.4g} degrees"

@@ -38,9 +38,7 @@ class Scans:
 
     def same_beams(self, other: Scans) -> bool:
         """Whether both are of lidars with beams at the same angles."""
-        return len(self.angles) == len(other.angles) and np.allclose(
-            self.angles, other.angles, atol=SAME_RAD
-        )
+        return same_angles(self.angles, other.angles)
 
     @property
     def directions(self) -> Floats:
@@ -76,6 +74,11 @@ class Scans:
         return Points(
             places[told].reshape(-1, 2), walls[told].ravel(), np.concatenate([[0], counts.cumsum()])
         )
+
+
+def same_angles(one: Floats, other: Floats) -> bool:
+    """Whether both are the angles of one lidar's beams."""
+    return len(one) == len(other) and np.allclose(one, other, rtol=0, atol=SAME_RAD)
 
 
 def joined(parts: Sequence[Scans]) -> Scans:

@@ -42,9 +42,9 @@ def load_waypoints(path: str | Path, scale: tuple[float, float] = (1.0, 1.0)) ->
     """
     name = Path(path)
     try:
-        if name.suffix == ".npy":
+        if name.suffix.lower() == ".npy":
             values = np.asarray(np.load(name, allow_pickle=False), dtype=np.float64)
-        elif name.suffix == ".csv":
+        elif name.suffix.lower() == ".csv":
             values = _csv(name)
         else:
             raise ValueError("its name ends with neither .npy nor .csv")
@@ -104,7 +104,7 @@ def check_way(world: World, waypoints: ArrayLike, label: str = "the way") -> Non
     if not len(entries):
         return
     named = ", ".join(f"({x:.2f}, {y:.2f})" for x, y in places[entries[:SHOWN]])
-    more = f" and at {len(entries) - SHOWN} more places" if len(entries) > SHOWN else ""
+    more = f" and {len(entries) - SHOWN} more" if len(entries) > SHOWN else ""
     raise ValueError(
         f"{label} runs into walls of {world.name} at {named}{more}, in metres; "
         "expected a smooth curve through the waypoints that stays on free ground: set more of them "
@@ -134,9 +134,7 @@ def through(world: World, waypoints: ArrayLike, clearance_m: float = 0.3) -> Flo
             f"{float(world.clearance(stops[i])):.2f} m from a wall, expected at least clearance_m, "
             f"{clearance_m}; move it, or take a smaller clearance_m"
         )
-    return _loop(
-        world, planning_grid(world, clearance_m), _distinct(stops, closed=True), shortest=False
-    )
+    return _loop(world, planning_grid(world, clearance_m), stops, shortest=False)
 
 
 def planned(
@@ -170,9 +168,9 @@ def planned(
         raise ValueError(
             f"got {counted(agents, 'agent')}, but the free space at least {clearance_m} m from "
             f"walls has room for {len(roomy)} waypoints, expected {max(agents, waypoints_each)}; "
-            "take a larger world, a smaller clearance_m or fewer agents"
+            "take a larger world, a smaller clearance_m, fewer agents or waypoints"
         )
-    size = max(waypoints_each, math.ceil(min(1.0, OVERLAP / agents) * len(roomy)))
+    size = max(waypoints_each, math.ceil(OVERLAP / agents * len(roomy)))
     loops = []
     for away in _homes(grid.graph, roomy, agents, generator):
         region = roomy[np.argsort(away[roomy], kind="stable")[:size]]
@@ -211,10 +209,10 @@ def _loop(world: World, grid: Grid, stops: Floats, shortest: bool) -> Floats:
     tried = []
     for spacing in SPACINGS:
         loop = np.concatenate([_thinned(way, spacing * grid.cell) for way in found])
-        tried.append((_room(world, loop), spacing, loop))
+        tried.append((_room(world, loop), loop))
         if tried[-1][0] >= KEPT * grid.clearance_m:
             return loop
-    room, _, loop = max(tried, key=lambda t: t[:2])
+    room, loop = max(tried, key=lambda t: t[0])
     if room > 0:
         return loop
     raise ValueError(

@@ -120,7 +120,7 @@ def _tour(away: Floats) -> list[int]:
     pairs = [(i, j, away[i, j]) for i, j in combinations(range(len(away)), 2)]
     complete = nx.Graph()
     complete.add_weighted_edges_from(pairs)
-    return [0, 1] if len(away) == 2 else nx.approximation.christofides(complete)[:-1]
+    return nx.approximation.christofides(complete)[:-1]
 
 
 def _way(before: Numbers, start: int, end: int) -> list[int]:

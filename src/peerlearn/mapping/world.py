@@ -89,7 +89,10 @@ class World:
 
     @property
     def wall_m(self) -> float:
-        """How thick walls are, in metres: the lower quartile along their middles."""
+        """How thick walls are, in metres: the lower quartile along their middles.
+
+        Exact where that is an odd number of pixels; an even one counts as one less.
+        """
         within = scipy.ndimage.distance_transform_cdt(np.pad(self.walls, 1), "chessboard")
         middle = (within > 0) & (within == scipy.ndimage.maximum_filter(within, 3))
         if not middle.any():
@@ -115,7 +118,7 @@ class World:
         if outside not in ("free", "wall"):
             raise ValueError(f"outside is {outside!r}, expected 'free' or 'wall'")
         height, width = self.walls.shape
-        inner = (slice(border, max(border, height - border)), slice(border, width - border))
+        inner = (slice(border, height - border), slice(border, width - border))
         walls = np.ones_like(self.walls)
         walls[inner] = self.walls[inner]
         other = "a smaller border"
