@@ -106,7 +106,7 @@ def test_processes_that_expect_other_numbers_hear_it_at_once():
 
 def test_one_that_was_stopped_stops_those_that_wait_for_it():
     with pytest.raises(KeyboardInterrupt, match="process 2 was stopped before all had met"):
-        meet(limit_s=60.0, left="2")
+        meet(limit_s=60.0, left="2", size_0="0")
 
 
 # --- what one of them tells the others ------------------------------------------------------------

@@ -339,6 +339,9 @@ def test_a_host_whose_name_leads_to_itself(monkeypatch):
     at = "127.0.0.1:29500 (MASTER_ADDR:MASTER_PORT)"
     assert f"did not all meet at {at} within 120 s: Gloo" in rendezvous._why(reason, 120.0)
     assert f"did not all meet at {at}: Gloo failed: " in rendezvous._why(reason, None)
+    reason = "Gloo connectFullMesh failed with [...] No route to host, remote=[10.77.0.2]:18867"
+    said = rendezvous._why(reason, None)
+    assert f"have met at {at}, but do not all reach each other (Gloo" in said
 
 
 def test_a_process_that_is_started_again_cannot_join_its_old_team(monkeypatch):

@@ -92,11 +92,11 @@ def leave_word(mistake: ConfigurationError | None = None) -> None:
     with suppress(RuntimeError, ValueError):  # nobody can be told
         here, limit_s = (unsure_place(), MISTAKE_S) if mistake else (place(), WORD_S)
         store = _store(here, timedelta(seconds=limit_s))
-        store.set(_key(COME, here.rank), str(here.size))
         if mistake:
             _say(store, MISTAKEN, f"on host {socket.gethostname()} {mistake}")
         else:
             _say(store, LEFT, str(here.rank))
+        store.set(_key(COME, here.rank), str(here.size))
         _be_heard(store, here, limit_s)
 
 
@@ -196,12 +196,12 @@ def _all_there(store: dist.Store, here: Place, kind: str, limit_s: float) -> Non
     while missing:
         come = {r for r in missing if store.check([_key(kind, r)])}
         sizes = {r: int(store.get(_key(kind, r))) for r in come}
+        _hear(store)  # first: of one that is mistaken the number says nothing
         for other in (r for r in sorted(come) if sizes[r] != here.size):
             raise ConfigurationError([
                 f"process {here.rank} has WORLD_SIZE {here.size}, but process {other} has "
                 f"{sizes[other]}; start all processes with the same"
             ])  # fmt: skip
-        _hear(store)
         missing -= come
         if missing and time.monotonic() > until:
             who = ", ".join(f"process {rank}" for rank in sorted(missing))
@@ -298,6 +298,11 @@ def _why(reason: str, limit_s: float | None) -> str:
             f"the processes cannot reach each other: the name of a host leads to its own loopback "
             f"address ({first}); set GLOO_SOCKET_IFNAME to the network's name on every host, as in "
             "GLOO_SOCKET_IFNAME=eth0"
+        )
+    if "connectFullMesh" in reason:
+        return (
+            f"the processes have met at {at}, but do not all reach each other{within} ({first}); "
+            "let TCP through between all hosts, also at the ports that the system chooses"
         )
     return (
         f"the processes did not all meet at {at}{within}: {first}; check address, port, firewall, "
