@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import threading
 
 import pytest
 import torch.distributed as dist
@@ -43,6 +45,7 @@ def placed(monkeypatch, tmp_path):
 @pytest.mark.parametrize("variable", WRONG)
 def test_a_wrong_variable_is_named_by_the_process_that_has_it(variable, placed):
     placed.setenv(*variable.split("="))
+    placed.setattr(rendezvous, "MISTAKE_S", 0.0)
     result = CliRunner().invoke(cli.app, ["run", "two.toml", "--engine", "processes"])
     assert result.exit_code == 2, result.output
     assert result.stderr.startswith(f"error: the environment variable {WRONG[variable]}")
@@ -53,6 +56,7 @@ def test_a_process_that_cannot_join_says_so_whichever_it_is(placed):
         raise RuntimeError("no such host\nframe #0")
 
     placed.setattr(dist, "TCPStore", refuse)
+    placed.setattr(rendezvous, "_reach", lambda *_: None)
     result = CliRunner().invoke(cli.app, ["run", "two.toml", "--engine", "processes"])
     assert result.exit_code == 2
     assert result.stderr == (
@@ -78,7 +82,7 @@ def meet(limit_s=0.3, size=3, **told):
     store = dist.HashStore()
     for key, value in told.items():
         store.set(key.replace("_", "/"), value)
-    rendezvous._all_come(store, Place(1, size, 1, "127.0.0.1", 29500), limit_s)
+    rendezvous._all_there(store, Place(1, size, 1, "127.0.0.1", 29500), "size", limit_s)
     return store.get("size/1")
 
 
@@ -102,7 +106,77 @@ def test_processes_that_expect_other_numbers_hear_it_at_once():
 
 def test_one_that_was_stopped_stops_those_that_wait_for_it():
     with pytest.raises(KeyboardInterrupt, match="process 2 was stopped before all had met"):
-        meet(limit_s=60.0, left="2")
+        meet(limit_s=60.0, left="2", size_0="0")
+
+
+# --- what one of them tells the others ------------------------------------------------------------
+
+
+@pytest.fixture
+def store(placed):
+    """That of the team, of which the first two have come, and are connected."""
+    store = dist.HashStore()
+    placed.setattr(dist, "TCPStore", lambda *_, **__: store)
+    placed.setattr(rendezvous, "_make_group", lambda *_: True)
+    for name in ("HEARD_S", "MISTAKE_S", "WORD_S"):
+        placed.setattr(rendezvous, name, 0.0)
+    placed.setattr(rendezvous, "SLACK_S", 1.0)
+    for key in ("size/0", "made/0", "size/1"):
+        store.set(f"0/{key}", "2")
+    return store
+
+
+def refuse(*_):
+    raise RuntimeError("Gloo cannot connect\nframe #0")
+
+
+def wrong_rank(placed):
+    placed.setattr(rendezvous, "_reach", lambda *_: None)
+    placed.setenv("RANK", "5")
+
+
+def taken_rank(placed):
+    placed.setattr(rendezvous, "_reach", lambda *_: None)
+    rendezvous.rendezvous(5.0)
+
+
+def wrong_address(placed):
+    placed.setenv("RANK", "0")
+    placed.setenv("MASTER_ADDR", "no.such.host.invalid")
+
+
+def wrong_network(placed):
+    placed.setattr(rendezvous, "_reach", lambda *_: None)
+    placed.setattr(rendezvous, "_make_group", refuse)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "heard"),
+    [
+        (wrong_rank, "on host {host} the environment variable RANK is '5', expected a whole numb"),
+        (taken_rank, "process 1 has come twice, from host {host} and from host {host}; give eac"),
+        (wrong_address, "process 0 (host {host}): the processes did not all meet at no.such.host."),
+        (wrong_network, "process 1 (host {host}): the processes did not all meet at 127.0.0.1:295"),
+    ],
+)
+def test_the_others_hear_what_keeps_one_from_joining(wrong, heard, store, placed):
+    wrong(placed)
+    with pytest.raises((ConfigurationError, RuntimeError)):
+        rendezvous.rendezvous(5.0)
+    assert store.check(["0/mistaken"])
+    told = store.get("0/mistaken").decode()
+    assert told.startswith(heard.format(host=socket.gethostname()))
+    assert "frame" not in told
+
+
+def test_nobody_waits_for_a_group_of_which_one_is_mistaken(store, placed):
+    over = threading.Event()
+    wrong_network(placed)
+    placed.setattr(rendezvous, "_make_group", lambda *_: over.wait())
+    threading.Timer(0.3, lambda: store.set("0/mistaken", "process 0: no network")).start()
+    with pytest.raises(ConfigurationError, match=r"^process 0: no network$"):
+        rendezvous.rendezvous(2.0)
+    over.set()
 
 
 # --- what one of them meets -----------------------------------------------------------------------
@@ -153,7 +227,7 @@ import os, signal, sys, threading, time
 import peerlearn as pl
 from peerlearn.engines import rendezvous
 os.environ["WORLD_SIZE"] = "3"  # the last one never comes
-rank, all_come = int(os.environ["RANK"]), rendezvous._all_come
+rank, all_there = int(os.environ["RANK"]), rendezvous._all_there
 def stop(store):
     while not store.check([f"size/{1 - rank}"]):
         time.sleep(0.1)
@@ -161,8 +235,8 @@ def stop(store):
 def waits(store, *told):
     if rank == int(sys.argv[1]):
         threading.Thread(target=stop, args=(store,)).start()
-    all_come(store, *told)
-rendezvous._all_come = waits
+    all_there(store, *told)
+rendezvous._all_there = waits
 try:
     pl.train(pl.tasks.quadratic(3, 2), pl.DSGD(), pl.graphs.cycle(3), rounds=4, engine="processes")
 except KeyboardInterrupt as error:

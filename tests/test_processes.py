@@ -301,8 +301,9 @@ def in_place(monkeypatch, **variables):
 
 JOINS = """
 import sys
-from peerlearn.engines import process_team
+from peerlearn.engines import process_team, rendezvous
 process_team.JOIN_S = 2.0
+rendezvous.SLACK_S = rendezvous.WORD_S = 1.0
 try:
     process_team.ProcessTeam.join(30.0)
 except process_team.ConfigurationError as error:
@@ -319,7 +320,11 @@ def test_a_port_that_is_in_use(listening):
         processes = start(2, "-c", JOINS, MASTER_PORT=at.partition(":")[2])
         first, second = finish(processes, 60)
     assert f"the processes cannot meet at {at} (MASTER_ADDR:MASTER_PORT): the port is in" in first
-    assert f"the processes did not all meet at {at} (MASTER_ADDR:MASTER_PORT) within 2 s" in second
+    hindrance = (
+        "what listens there does not answer" if listening else "within 2 s: process 0 cannot"
+    )
+    assert f"the processes did not all meet at {at} (MASTER_ADDR:MASTER_PORT)" in second
+    assert hindrance in second
     assert [p.returncode for p in processes] == [1, 1]
 
 
@@ -335,6 +340,9 @@ def test_a_host_whose_name_leads_to_itself(monkeypatch):
     at = "127.0.0.1:29500 (MASTER_ADDR:MASTER_PORT)"
     assert f"did not all meet at {at} within 120 s: Gloo" in rendezvous._why(reason, 120.0)
     assert f"did not all meet at {at}: Gloo failed: " in rendezvous._why(reason, None)
+    reason = "Gloo connectFullMesh failed with [...] No route to host, remote=[10.77.0.2]:18867"
+    said = rendezvous._why(reason, None)
+    assert f"have met at {at}, but do not all reach each other (Gloo" in said
 
 
 def test_a_process_that_is_started_again_cannot_join_its_old_team(monkeypatch):
@@ -344,9 +352,12 @@ def test_a_process_that_is_started_again_cannot_join_its_old_team(monkeypatch):
     in_place(monkeypatch, RANK="1", WORLD_SIZE="2")
     monkeypatch.setattr(dist, "TCPStore", lambda *_, **__: store)
     monkeypatch.setattr(rendezvous, "_make_group", lambda *_: True)
+    monkeypatch.setattr(rendezvous, "_reach", lambda *_: None)
+    store.set("0/made/0", "2")
+    store.set("1/made/0", "2")
     assert rendezvous.rendezvous(5.0)[1:] == (1, 2)
     with pytest.raises(
-        ConfigurationError, match=r"a process 1 has come to this team before; .*anew"
+        ConfigurationError, match=r"^process 1 has come twice, from host .* start all anew: one t"
     ):
         rendezvous.rendezvous(5.0)
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")  # torchrun has started all of them anew

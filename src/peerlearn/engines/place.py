@@ -9,6 +9,7 @@ from ..errors import ConfigurationError
 
 NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 LAST_PORT = 65535
+NOBODY = -1  # no process has this rank
 
 
 class Place(NamedTuple):
@@ -33,12 +34,8 @@ def launched() -> bool:
 
 
 def several() -> bool:
-    """Whether it has started others, too.
-
-    Raises:
-        ConfigurationError: WORLD_SIZE is no number.
-    """
-    return launched() and _number("WORLD_SIZE", 1, None, "1") > 1
+    """Whether it has started others, too, as far as can be told."""
+    return launched() and os.environ.get("WORLD_SIZE", "1").strip() != "1"
 
 
 def place() -> Place:
@@ -55,10 +52,26 @@ def place() -> Place:
             "torchrun --nproc-per-node 4 SCRIPT"
         ])  # fmt: skip
     size = _number("WORLD_SIZE", 1)
-    return Place(
-        _number("RANK", 0, size - 1), size, _number("LOCAL_RANK", 0, None, "0"),
-        os.environ["MASTER_ADDR"], _number("MASTER_PORT", 1, LAST_PORT),
-    )  # fmt: skip
+    rank, local = _number("RANK", 0, size - 1), _number("LOCAL_RANK", 0, None, "0")
+    return Place(rank, size, local, *_meeting_point())
+
+
+def unsure_place() -> Place:
+    """As much of it as can be told where a variable cannot be: perhaps nobody of no team.
+
+    Raises:
+        ConfigurationError: not even where all meet.
+    """
+    rank, size = (os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE"))
+    known = int(size) if size.isdecimal() else 0
+    return Place(0 if rank == "0" else NOBODY, known, 0, *_meeting_point())
+
+
+def _meeting_point() -> tuple[str, int]:
+    address = os.environ.get("MASTER_ADDR")
+    if not address:
+        raise ConfigurationError(["the environment variable MASTER_ADDR is not set"])
+    return address, _number("MASTER_PORT", 1, LAST_PORT)
 
 
 def keeper() -> int | None:
