@@ -219,8 +219,8 @@ def _key(kind: str, rank: int) -> str:
 def _join_group(store: dist.Store, here: Place, limit: timedelta) -> None:
     """Until all are connected. The group waits in a connection of its own."""
 
-    def make() -> bool:
-        return _make_group(_connected(here, limit), here.rank, here.size, limit)
+    def make() -> None:
+        _make_group(_connected(here, limit), here.rank, here.size, limit)
 
     making = _begun(make)
 
