@@ -151,12 +151,49 @@ def test_runs_of_another_request_are_not_mixed(change):
     assert {p: p.read_bytes() for p in Path("out").rglob("*") if p.is_file()} == kept
 
 
-@pytest.mark.parametrize("content", ['{"name": "ti', "{}", "[]"])
-def test_a_damaged_description_beside_other_runs_is_told(content):
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"name": "ti', "Unterminated string starting at: line 1 column 10 (char 9)"),
+        (b"\xff", "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
+        (b"[]", "it holds [], expected a table"),
+        (b"{}", "algorithms is None, expected a list of tables, each with its label"),
+        (b'{"algorithms": ["DSGD"], "seeds": [0]}', "algorithms is ['DSGD'], expected a list"),
+        (b'{"algorithms": [{}], "seeds": [0]}', "algorithms is [{}], expected a list of tables"),
+        (b'{"algorithms": [], "seeds": 0}', "seeds is 0, expected a list of whole numbers"),
+        (b'{"algorithms": [], "seeds": ["0"]}', "seeds is ['0'], expected a list of whole"),
+    ],
+)
+def test_a_damaged_description_beside_other_runs_is_told(content, said):
     experiment.run(experiment.load("tiny.toml", ["seeds=[0]"]), "out")
-    Path("out/experiment.json").write_text(content)
-    with pytest.raises(ConfigurationError, match=r"out/experiment.json is damaged, so nobody can"):
-        experiment.run(experiment.load("tiny.toml", ["seeds=[1]"]), "out", resume=True)
+    Path("out/experiment.json").write_bytes(content)
+    result = peerlearn("run", "tiny.toml", "--out", "out", "--resume", "--set", "seeds=[1]")
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: out/experiment.json is damaged: {said}")
+    assert "runs beside it, such as out/DSGD/seed-0, are of this request" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_record_that_was_mended_wrongly_is_told():
+    """Before anything is trained: it would fail when the run is done."""
+    experiment.run(experiment.load("tiny.toml", ["seeds=[0]"]), "out")
+    path = Path("out/mixed/seed-0/record.jsonl")
+    path.write_text(path.read_text().replace('"distance": [', '"distance": ["far", ', 1))
+    kept = {p: p.read_bytes() for p in Path("out").rglob("*") if p.is_file()}
+    for command in (["report", "out"], ["run", "tiny.toml", "--out", "out", "--resume"]):
+        result = peerlearn(*command)
+        assert result.exit_code == 2
+        assert result.stderr.startswith(f"error: {path} is damaged: line 2, ")
+        assert ", gives measures.distance as ['far', " in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+    assert {p: p.read_bytes() for p in Path("out").rglob("*") if p.is_file()} == kept
+
+
+def test_a_description_that_cannot_be_written_is_told():
+    Path("out/experiment.json").mkdir(parents=True)
+    result = peerlearn("run", "tiny.toml", "--out", "out")
+    said = "cannot write out/experiment.json: Is a directory; make room for it and go on; what is"
+    assert (result.exit_code, result.stderr) == (1, f"error: {said} there stays\n")
 
 
 def test_resuming_with_another_method_and_seed_runs_only_those():

@@ -16,7 +16,7 @@ from .checkpoint import differences
 from .checks import team_problems
 from .config import Experiment, parse
 from .engines import join
-from .errors import ConfigurationError, Diverged, nearest
+from .errors import ConfigurationError, Diverged, nearest, short
 from .files import replacing
 from .lock import holding
 from .record import EXPERIMENT_FILE as FILE_NAME
@@ -25,6 +25,7 @@ from .tables import Problem
 from .tasks import BaseTask
 from .team import Team
 from .training import Evaluation, train
+from .values import is_whole
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -213,11 +214,11 @@ def _described(experiment: Experiment, folder: Path) -> dict[str, Any]:
     told, path, others = experiment.describe(), folder / FILE_NAME, _other_runs(experiment, folder)
     if not others or not path.exists():
         return told
-    kept = json.loads(path.read_text(encoding="utf-8"))
+    kept = _kept(path, others)
     labels = {run.parent.name for run in others} - {*experiment.algorithms}
     seeds = {run.name for run in others} - {f"seed-{seed}" for seed in told["seeds"]}
     methods = [method for method in kept["algorithms"] if method["label"] in labels]
-    more = [seed for seed in kept.get("seeds", ()) if f"seed-{seed}" in seeds]
+    more = [seed for seed in kept["seeds"] if f"seed-{seed}" in seeds]
     both = {"seeds": [*told["seeds"], *more], "algorithms": [*told["algorithms"], *methods]}
     return {**told, **both}
 
@@ -296,13 +297,7 @@ def _other_request(experiment: Experiment, folder: Path) -> list[str]:
     path, others = folder / FILE_NAME, _other_runs(experiment, folder)
     if not others or not path.exists():
         return []
-    try:
-        kept = _request(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return [
-            f"{path} is damaged, so nobody can tell whether the runs beside it, such as "
-            f"{min(others)}, are of this request; remove it, or choose another folder"
-        ]
+    kept = _request(_kept(path, others))
     wanted = _request(json.loads(json.dumps(experiment.describe())))
     both = kept["algorithms"].keys() & wanted["algorithms"].keys()
     for told in (kept, wanted):
@@ -312,6 +307,41 @@ def _other_request(experiment: Experiment, folder: Path) -> list[str]:
         f"{folder} holds runs of another request, such as {min(others)}: {'; '.join(changed[:5])}; "
         "choose another folder for this one"
     ]
+
+
+def _kept(path: Path, others: Sequence[Path]) -> dict[str, Any]:
+    """The experiment as it was described when other runs in the folder were trained.
+
+    Raises:
+        ConfigurationError: the description is damaged; people edit such files, too.
+    """
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        problem = _damage(kept)
+    except ValueError as error:  # of JSON or of UTF-8
+        problem = str(error)
+    if problem:
+        raise ConfigurationError([
+            f"{path} is damaged: {problem}; so nobody can tell whether the runs beside it, such as "
+            f"{min(others)}, are of this request; mend it, remove it, or choose another folder"
+        ])  # fmt: skip
+    return kept
+
+
+def _damage(kept: Any) -> str:
+    """What is wrong with the description of an experiment, as far as it is used again."""
+    if not isinstance(kept, dict):
+        return f"it holds {short(kept)}, expected a table"
+    methods, seeds = kept.get("algorithms"), kept.get("seeds")
+    if not isinstance(methods, list) or not all(map(_has_label, methods)):
+        return f"algorithms is {short(methods)}, expected a list of tables, each with its label"
+    if not isinstance(seeds, list) or not all(is_whole(s, 0) for s in seeds):
+        return f"seeds is {short(seeds)}, expected a list of whole numbers"
+    return ""
+
+
+def _has_label(method: Any) -> bool:
+    return isinstance(method, dict) and isinstance(method.get("label"), str)
 
 
 def _other_runs(experiment: Experiment, folder: Path) -> list[Path]:

@@ -51,6 +51,7 @@ from typing import Any
 import numpy as np
 
 from .files import replacing, writing
+from .lines import uneven, wrong
 
 SCHEMA = 1
 FILE_NAME = "record.jsonl"
@@ -58,6 +59,8 @@ ROUND = {"round": int}
 NEEDED: dict[str, dict[str, type]] = {
     "start": {"schema": int},
     "evaluation": {**ROUND, "measures": dict, "seconds": dict},
+    "graph": {**ROUND, "parts": list},
+    "stop": {**ROUND, "reason": str},
 }
 OF_A_RUN = {"label": str, "seed": int, "agents": int, "rounds": int}  # which no report can lack
 EXPERIMENT_FILE = "experiment.json"  # beside the folders of an experiment's runs, as are
@@ -69,8 +72,9 @@ class Recorder:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
 
     def write(self, kind: str, **fields: Any) -> None:
         line = json.dumps({"kind": kind, **as_json(fields)}, allow_nan=False) + "\n"
@@ -126,12 +130,12 @@ class Record:
     @property
     def drifts(self) -> list[int]:
         """The rounds in which the distribution of the stream changed."""
-        return self.start.get("drifts", [])
+        return self.start.get("drifts") or []
 
     @property
     def falls(self) -> dict[str, bool]:
         """measure -> whether less of it is better, as far as the task has declared it."""
-        return self.start.get("falls", {})
+        return self.start.get("falls") or {}
 
     @property
     def finished(self) -> bool:
@@ -179,7 +183,7 @@ def from_lines(lines: Iterable[dict[str, Any]], folder: Path | None = None) -> R
         start=start,
         rounds=np.array([e["round"] for e in evaluations], int),
         history=_columns([e["measures"] for e in evaluations]),
-        team=_columns([e.get("team", {}) for e in evaluations]),
+        team=_columns([e.get("team") or {} for e in evaluations]),
         seconds=_columns([e["seconds"] for e in evaluations]),
         events=[e for e in rest if e["kind"] != "evaluation"],
         folder=folder,
@@ -199,7 +203,7 @@ def read_all(folder: str | Path) -> list[Record]:
         why = f"no {FILE_NAME} in it or below it tells of one" if folders else "it is no folder"
         raise ValueError(f"{folder} holds no run: {why}")
     records = [read(p) for p in paths]
-    return sorted(records, key=lambda r: r.start.get("started", ""))
+    return sorted(records, key=lambda r: r.start.get("started") or "")
 
 
 def cut(path: Path, round: int) -> list[dict[str, Any]]:
@@ -225,6 +229,7 @@ def evaluated(path: Path) -> list[int]:
 
 
 def _lines(path: Path) -> Iterable[dict[str, Any]]:
+    counts: dict[str, int] = {}  # of the numbers of each measure
     with open(path, encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, start=1):
             try:
@@ -234,7 +239,7 @@ def _lines(path: Path) -> Iterable[dict[str, Any]]:
                     return  # a crash has cut it short
                 problem = "is not JSON"
             else:
-                problem = _line_problem(found)
+                problem = _line_problem(found) or uneven(found, counts)
             if problem:
                 raise ValueError(
                     f"{path} is damaged: line {number}, {line[:80]!r}, {problem}; mend it, or "
@@ -244,10 +249,10 @@ def _lines(path: Path) -> Iterable[dict[str, Any]]:
 
 
 def _line_problem(line: Any) -> str:
-    """What a line lacks, if anything."""
+    """What is wrong with a line, if anything."""
     if not isinstance(line, dict) or not isinstance(line.get("kind"), str):
         return "has no kind"
-    return _missing(line, NEEDED.get(line["kind"], ROUND))
+    return _missing(line, NEEDED.get(line["kind"], ROUND)) or wrong(line)
 
 
 def _missing(line: dict[str, Any], needed: Mapping[str, type]) -> str:
