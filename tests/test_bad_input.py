@@ -21,6 +21,7 @@ import peerlearn as pl
 from peerlearn import graphs
 from peerlearn.data import streams
 from peerlearn.errors import ConfigurationError
+from peerlearn.lock import FILE_NAME as LOCK
 from peerlearn.lock import holding
 from peerlearn.testing import check_algorithm
 
@@ -590,11 +591,35 @@ def refusing(code):
     return call
 
 
-@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL])
 def test_a_file_system_that_knows_no_locks_is_written_unheld(code, tmp_path, monkeypatch):
     monkeypatch.setattr("peerlearn.lock.fcntl.flock", refusing(code))
     with holding(tmp_path / "run"):
         (tmp_path / "run" / "record.jsonl").touch()
+
+
+def test_a_system_that_knows_no_locks_writes_unheld(tmp_path, monkeypatch):
+    monkeypatch.setattr("peerlearn.lock.fcntl", None)
+    with holding(tmp_path), holding(tmp_path):
+        (tmp_path / "record.jsonl").touch()
+
+
+@pytest.mark.parametrize("code", [errno.EWOULDBLOCK, errno.EACCES])
+def test_however_a_system_says_that_a_folder_is_held(code, tmp_path, monkeypatch):
+    monkeypatch.setattr("peerlearn.lock.fcntl.flock", refusing(code))
+    with (
+        pytest.raises(ConfigurationError, match="is being written by another process"),
+        holding(tmp_path),
+    ):
+        pytest.fail("it is not held")
+
+
+def test_a_folder_is_let_go_however_its_writing_ends(tmp_path):
+    with pytest.raises(ZeroDivisionError), holding(tmp_path / "a" / "run"):
+        raise ZeroDivisionError
+    with holding(tmp_path / "a" / "run"):
+        mode = (tmp_path / "a" / "run" / LOCK).stat().st_mode
+    assert mode & 0o600 == 0o600, "whoever made it can hold it again"
 
 
 def test_what_else_keeps_a_folder_from_being_held_is_told(tmp_path, monkeypatch):

@@ -77,6 +77,8 @@ def check_resumed(make_task, algorithm, folder, **options):
         np.testing.assert_array_equal(values, expected)
     events = resumed.record.events
     assert [e["kind"] for e in events if e["kind"] != "stop"] == ["resume", "resume", "end"]
+    where = {"kind", "round", "device", "engine", "processes", "versions"}
+    assert all({*e} == where for e in events if e["kind"] == "resume")
     assert {e["cause"] for e in events if e["kind"] == "stop"} == {"failed"}
     return resumed
 
