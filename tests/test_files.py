@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from peerlearn import snapshots
 from peerlearn.errors import Unwritten
@@ -67,6 +69,18 @@ def test_nor_does_a_failure_after_writing(
         scratch.write_text("new")
     assert path.read_text() == "old"
     assert names(tmp_path) == ["kept.json"]
+
+
+@pytest.mark.parametrize("kind", [functools.partial(OSError, 28), SafetensorError])
+def test_what_the_system_refuses_is_told_with_the_file(
+    kind: Callable[[str], Exception], tmp_path: Path
+) -> None:
+    path = tmp_path / "kept.json"
+    with (
+        pytest.raises(Unwritten, match=f"^cannot write {path}: no space left; make room for it"),
+        replacing(path),
+    ):
+        raise kind("no space left")
 
 
 @pytest.mark.parametrize("write", [Recorder, lambda path: snapshots.save(path, {})])

@@ -28,7 +28,7 @@ class Beside(Alone):
         return self._reaches
 
     def share(self, values, total):
-        return torch.cat([values, self._told])
+        return torch.cat([values, self._told if values.dim() > 1 else self._told[:, 2]])
 
     def next_meeting(self, done):
         return done + 3
@@ -48,6 +48,7 @@ def test_without_news_there_is_none():
 @pytest.mark.parametrize("first", [True, False])
 def test_one_who_asks_stops_all_and_one_who_is_cut_off_is_heard_of(first):
     assert meetings(stop=not first).hold(8, stop=first).stop
+    assert meetings(stop=not first).anybody(first)
     assert meetings(cut_off=not first, reaches=not first).hold(8, stop=False).cut_off
 
 

@@ -150,6 +150,7 @@ NUMBERS = {"loss": [1.0, 2.0, None, 4.0]}
     ("line", "said"),
     [
         ({"measures": {"loss": "low"}}, "measures.loss as 'low', expected a list of numbers"),
+        ({"measures": {"loss": 0.5}}, "measures.loss as 0.5, expected a list of numbers"),
         ({"measures": {"loss": [1, "2", 3, 4]}}, "measures.loss as [1, '2', 3, 4], expected a l"),
         ({"measures": {"loss": [1, 2, 3]}}, "3 numbers as measures.loss, expected 4"),
         ({"measures": {"loss": [[1], [2], [3], [4]]}}, "measures.loss as [[1], [2], [3], [4]],"),
