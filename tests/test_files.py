@@ -84,7 +84,7 @@ def test_what_the_system_refuses_is_told_with_the_file(
 
 
 @pytest.mark.parametrize("write", [Recorder, lambda path: snapshots.save(path, {})])
-def test_a_folder_that_cannot_be_made_is_told_with_the_file(
+def test_a_folder_that_cannot_be_is_told_with_the_file(
     write: Callable[[Path], object], tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()

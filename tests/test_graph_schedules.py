@@ -180,6 +180,17 @@ def test_one_sweep_of_a_power_of_two_gives_the_exact_average(n, sweep):
     np.testing.assert_allclose(product, np.full((n, n), 1 / n), atol=1e-14)
 
 
+@pytest.mark.parametrize(("n", "sweeps"), [(8, 2), (7, 7)])
+def test_rounds_with_the_same_pairs_share_a_graph(n, sweeps):
+    """Which an engine then prepares once."""
+    schedule = graphs.one_peer_exponential(n)
+    drawn = [schedule.at(k * schedule.hops) for k in range(2 * sweeps)]
+    assert len({*map(id, drawn)}) == sweeps
+    assert len({frozenset(edges(graph)) for graph in drawn}) == sweeps
+    still = graphs.proximity(3, 1.0, positions=lambda k: [[0.0], [k / 10], [2.0]])
+    assert still.at(1) is still.at(2)
+
+
 def test_one_peer_exponential_pairs_others_in_the_next_sweep():
     schedule = graphs.one_peer_exponential(8)
     assert edges(schedule.at(0)) == {frozenset(e) for e in [(0, 1), (2, 3), (4, 5), (6, 7)]}
@@ -261,6 +272,13 @@ def test_a_schedule_of_a_disconnected_graph_is_told(name):
 @pytest.mark.timeout(20)
 def test_links_that_fail_almost_always_are_judged_at_once():
     assert graphs.problems(graphs.link_failures(graphs.cycle(4), p=0.999999)) == []
+
+
+@pytest.mark.parametrize("name", ["link_failures", "random_matchings"])
+def test_a_schedule_of_an_agent_alone_has_a_window_of_one(name):
+    schedule = graphs.build_schedule(name, graphs.path(1), **NEEDED.get(name, {}))
+    assert schedule.window == 1
+    assert graphs.problems(schedule) == []
 
 
 def test_a_union_is_judged_over_the_whole_window_and_no_longer():

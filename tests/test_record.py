@@ -200,6 +200,8 @@ MOMENT = "expected a moment, as 2025-01-31T12:00:00+00:00"
         ("graph", drawn(edges=[[0, 1], [2, 3]]), A_GRAPH),
         ("graph", drawn(edges=[[-1, 0]]), A_GRAPH),
         ("graph", drawn(positions=[[0.0, 1.0], [1.0, 0.0]]), A_GRAPH),
+        ("graph", drawn(positions=[[0.0, 1.0, 0.0]] * 3), A_GRAPH),
+        ("graph", drawn(positions=[["0", "1"]] * 3), A_GRAPH),
         ("graph", drawn(positions=[[0.0, 1.0], [1.0, 0.0], [1.0, None]]), A_GRAPH),
     ],
 )

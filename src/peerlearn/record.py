@@ -68,12 +68,11 @@ PAGE, TABLE, FIGURES = "report.html", "table.csv", "figures"  # of its report
 
 
 class Recorder:
-    """Appends lines to a record."""
+    """Appends lines to a record, in a folder that is there."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
 
     def write(self, kind: str, **fields: Any) -> None:

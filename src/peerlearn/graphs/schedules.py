@@ -120,7 +120,7 @@ class random_matchings(_OfGraph):
     @cached_property
     def window(self) -> int:  # type: ignore[override]
         # An edge is surely taken if it comes before the at most 2 d_max - 2 that share an end.
-        rivals = max(0, 2 * max(degree for _, degree in self.graph.degree) - 2)
+        rivals = 2 * max(degree for _, degree in self.graph.degree) - 2
         return _rounds_to_see_all(len(self.edges), rivals / (rivals + 1))
 
     def at(self, round: int, positions: Any = None) -> nx.Graph:
@@ -272,4 +272,4 @@ def _rounds_to_see_all(edges: int, missing: float) -> int:
     """
     if edges == 0 or missing <= 0:
         return 1
-    return max(1, math.ceil(math.log(1e6 * edges) / -math.log(missing)))
+    return math.ceil(math.log(1e6 * edges) / -math.log(missing))
