@@ -74,6 +74,8 @@ def test_reading_gives_what_was_measured(written):
     found = record.read(written)
     assert (found.label, found.seed, found.finished, found.folder) == ("mine", 7, True, written)
     assert found.rounds.tolist() == [0, 2, 4, 5]
+    assert found.events == [{"kind": "end", "round": 5}]
+    assert record.evaluated(written / record.FILE_NAME) == [0, 2, 4, 5]
     for name, values in run.history.items():
         np.testing.assert_array_equal(found.history[name], values)
         np.testing.assert_array_equal(found.final[name], values[-1])
@@ -128,7 +130,7 @@ def test_damage_in_the_middle_is_told(written, tmp_path):
     [
         ("[1]", "has no kind"),
         ('{"round": 2}', "has no kind"),
-        ('{"kind": "start"}', "has no schema"),
+        ('{"kind": "start"}', "has no schema and no label and no seed and no agents and no rounds"),
         ('{"kind": "evaluation", "measures": {}}', "has no round and no seconds"),
         ('{"kind": "evaluation", "round": 9, "measures": [], "seconds": {}}', "has no measures"),
         ('{"kind": "stop"}', "has no round and no reason"),
@@ -242,10 +244,32 @@ def test_a_first_line_without_what_a_report_needs_is_told(written, tmp_path):
     path = tmp_path / record.FILE_NAME
     text = (written / record.FILE_NAME).read_text()
     path.write_text(text.replace('"label": "mine"', '"label": 3').replace('"rounds"', '"turns"', 1))
-    with pytest.raises(
-        ValueError, match="damaged: its first line has no label and no rounds; mend"
-    ):
+    with pytest.raises(ValueError, match=r"damaged: line 1, .*, has no label and no rounds; mend"):
         record.read(path)
+    path.write_text(text.partition("\n")[2])
+    with pytest.raises(ValueError, match=r"damaged: line 1, .*, is no start line; mend"):
+        record.first_line(path)  # nor does a run go on from there
+
+
+@pytest.mark.parametrize(
+    ("events", "diverged", "finished"),
+    [
+        ([], None, False),
+        (["resume", "diverged"], 7, False),
+        (["diverged", "resume"], None, False),
+        (["interrupted"], None, False),
+        (["resume", "end"], None, True),
+    ],
+)
+def test_how_a_run_has_ended(events, diverged, finished):
+    start = {"kind": "start", "label": "x", "seed": 0, "drifts": [3], "falls": {"reward": False}}
+    told = [
+        {"kind": "stop", "round": 7, "cause": kind} if kind.endswith("ed") else {"kind": kind}
+        for kind in events
+    ]
+    found = record.from_lines([start, *told])
+    assert (found.diverged, found.finished, found.events) == (diverged, finished, told)
+    assert (found.drifts, found.falls) == ([3], {"reward": False})
 
 
 def test_bytes_that_are_no_text_are_damage(written, tmp_path):
@@ -310,12 +334,14 @@ def test_a_line_is_on_disk_as_soon_as_it_is_written(tmp_path):
 def test_what_is_kept_is_on_the_disk(tmp_path, monkeypatch):
     synced = []
     monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle)))
-    recorder = record.Recorder(tmp_path / record.FILE_NAME)
-    recorder.write("start", schema=1)
+    path = tmp_path / record.FILE_NAME
+    recorder = record.Recorder(path)
+    recorder.write("start", schema=1, label="x", seed=0, agents=3, rounds=2)
     recorder.keep()
     recorder.close()
-    assert [s.st_ino for s in synced] == [(tmp_path / record.FILE_NAME).stat().st_ino]
-    assert synced[0].st_size == (tmp_path / record.FILE_NAME).stat().st_size > 0
+    assert [(s.st_ino, s.st_size) for s in synced] == [(path.stat().st_ino, path.stat().st_size)]
+    assert record.cut(path, 0)  # a checkpoint is there already
+    assert (synced[1].st_ino, synced[1].st_size) == (path.stat().st_ino, path.stat().st_size)
 
 
 def test_all_runs_below_a_folder_in_the_order_of_their_beginning(tmp_path):

@@ -272,6 +272,7 @@ def test_a_run_killed_at_random_moments_gives_the_same_numbers(case, killed):
 OTHERS = {
     "algorithm": ({"algorithm": pl.DSGT()}, ["algorithm was 'DSGD' and is now 'DSGT'"]),
     "setting": ({"algorithm": pl.DSGD(lr=0.5)}, ["settings.lr was", "is now 0.5"]),
+    "numpy": ({"algorithm": pl.DSGD(lr=np.float64(0.5))}, ["settings.lr was", "is now 0.5"]),
     "seed": ({"seed": 4}, ["seed was 0 and is now 4"]),
     "rounds": ({"rounds": 12}, ["rounds was 9 and is now 12"]),
     "how often": ({"evaluate_every": 2}, ["evaluate_every was 3 and is now 2"]),
@@ -320,6 +321,16 @@ def test_a_record_that_ends_before_its_checkpoint_is_told(lines, tmp_path):
     with pytest.raises(ConfigurationError, match=said):
         train(out=tmp_path, resume=True)
     assert record.read_bytes() == kept
+
+
+@pytest.mark.parametrize(("rounds", "until"), [(9, 6), (8, 8)])
+def test_the_latest_evaluation_before_a_checkpoint_is_needed_too(rounds, until, tmp_path):
+    train(out=tmp_path, rounds=rounds, callback=lambda e: e["round"] == until)
+    record = tmp_path / "record.jsonl"
+    lines = record.read_text().splitlines(keepends=True)
+    record.write_text("".join(x for x in lines if f'"round": {until}, "measures"' not in x))
+    with pytest.raises(ConfigurationError, match=f"lacks the evaluation of round {until}, though"):
+        train(out=tmp_path, rounds=rounds, resume=True)
 
 
 def test_a_record_whose_checkpoint_is_gone_is_left_alone(tmp_path):

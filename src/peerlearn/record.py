@@ -43,7 +43,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,13 +56,13 @@ from .lines import uneven, wrong
 SCHEMA = 1
 FILE_NAME = "record.jsonl"
 ROUND = {"round": int}
+OF_A_RUN = {"label": str, "seed": int, "agents": int, "rounds": int}
 NEEDED: dict[str, dict[str, type]] = {
-    "start": {"schema": int},
+    "start": {"schema": int, **OF_A_RUN},
     "evaluation": {**ROUND, "measures": dict, "seconds": dict},
     "graph": {**ROUND, "parts": list},
     "stop": {**ROUND, "reason": str},
 }
-OF_A_RUN = {"label": str, "seed": int, "agents": int, "rounds": int}  # which no report can lack
 EXPERIMENT_FILE = "experiment.json"  # beside the folders of an experiment's runs, as are
 PAGE, TABLE, FIGURES = "report.html", "table.csv", "figures"  # of its report
 
@@ -159,17 +159,12 @@ def read(path: str | Path) -> Record:
     if not path.is_file():
         raise ValueError(f"{path} is no record of a run, nor a folder that holds one")
     lines = list(_lines(path))
-    if not lines or lines[0].get("kind") != "start":
-        raise ValueError(f"{path} holds no run: its first line is no start line")
+    if not lines:
+        raise ValueError(f"{path} holds no run: it has no start line")
     if lines[0]["schema"] != SCHEMA:
         raise ValueError(
             f"{path} has schema {lines[0]['schema']}, expected {SCHEMA}; "
             "read it with the version of peerlearn that wrote it"
-        )
-    if missing := _missing(lines[0], OF_A_RUN):
-        raise ValueError(
-            f"{path} is damaged: its first line {missing}; mend it, or "
-            f"remove {path.parent} to train this run again"
         )
     return from_lines(lines, path.parent)
 
@@ -195,7 +190,7 @@ def read_all(folder: str | Path) -> list[Record]:
     Raises:
         ValueError: there is none, or one cannot be read.
     """
-    found = sorted(Path(folder).rglob(FILE_NAME), key=lambda p: (p.stat().st_ctime_ns, str(p)))
+    found = sorted(Path(folder).rglob(FILE_NAME))
     paths = [p for p in found if first_line(p)]  # a run killed before its first line has none
     if not paths:
         folders = Path(folder).is_dir()
@@ -238,7 +233,7 @@ def _lines(path: Path) -> Iterable[dict[str, Any]]:
                     return  # a crash has cut it short
                 problem = "is not JSON"
             else:
-                problem = _line_problem(found) or uneven(found, counts)
+                problem = _line_problem(found, number == 1) or uneven(found, counts)
             if problem:
                 raise ValueError(
                     f"{path} is damaged: line {number}, {line[:80]!r}, {problem}; mend it, or "
@@ -247,16 +242,15 @@ def _lines(path: Path) -> Iterable[dict[str, Any]]:
             yield found
 
 
-def _line_problem(line: Any) -> str:
+def _line_problem(line: Any, first: bool) -> str:
     """What is wrong with a line, if anything."""
     if not isinstance(line, dict) or not isinstance(line.get("kind"), str):
         return "has no kind"
-    return _missing(line, NEEDED.get(line["kind"], ROUND)) or wrong(line)
-
-
-def _missing(line: dict[str, Any], needed: Mapping[str, type]) -> str:
+    if first and line["kind"] != "start":
+        return "is no start line"
+    needed = NEEDED.get(line["kind"], ROUND)
     missing = [name for name, kind in needed.items() if not isinstance(line.get(name), kind)]
-    return f"has no {' and no '.join(missing)}" if missing else ""
+    return f"has no {' and no '.join(missing)}" if missing else wrong(line)
 
 
 def _columns(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
