@@ -117,12 +117,14 @@ def test_a_record_cut_anywhere_can_be_written_on(written, tmp_path):
         assert record.read(path).rounds.tolist() == [k for k in before if k <= 2] + [9]
 
 
-def test_damage_in_the_middle_is_told(written, tmp_path):
+@pytest.mark.parametrize("left", [20, -20])
+def test_damage_in_the_middle_is_told(left, written, tmp_path):
     path = tmp_path / record.FILE_NAME
     first, second, *rest = (written / record.FILE_NAME).read_text().splitlines(keepends=True)
-    path.write_text("".join([first, second[:20] + "\n", *rest]))
-    with pytest.raises(ValueError, match=r"is damaged: .* is not JSON"):
+    path.write_text("".join([first, second[:left] + "\n", *rest]))
+    with pytest.raises(ValueError, match=r"is damaged: .* is not JSON") as caught:
         record.read(path)
+    assert len(str(caught.value).replace(str(tmp_path), "")) < 200, "long lines are cut"
 
 
 @pytest.mark.parametrize(
@@ -130,6 +132,7 @@ def test_damage_in_the_middle_is_told(written, tmp_path):
     [
         ("[1]", "has no kind"),
         ('{"round": 2}', "has no kind"),
+        ('{"kind": ["end"], "round": 2}', "has no kind"),
         ('{"kind": "start"}', "has no schema and no label and no seed and no agents and no rounds"),
         ('{"kind": "evaluation", "measures": {}}', "has no round and no seconds"),
         ('{"kind": "evaluation", "round": 9, "measures": [], "seconds": {}}', "has no measures"),
@@ -312,6 +315,11 @@ def test_numbers_that_are_not_finite_are_null_on_disk_and_nan_when_read(tmp_path
     assert [x["measures"]["loss"] for x in lines(tmp_path)[1:]] == [[1.5, None, None]] * 3
     found = record.read(tmp_path)
     np.testing.assert_array_equal(found.history["loss"], [[1.5, math.nan, math.nan]] * 3)
+
+
+def test_what_json_does_not_have_is_told_as_it_has_it():
+    value = {1: (0.5, -math.inf, {"a": [np.float32("nan"), np.int64(3), None, "x", True]})}
+    assert record.as_json(value) == {"1": [0.5, None, {"a": [None, 3, None, "x", True]}]}
 
 
 def test_a_measure_that_comes_late_is_nan_before():

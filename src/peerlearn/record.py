@@ -273,6 +273,4 @@ def as_json(value: Any) -> Any:
         return as_json(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    if isinstance(value, Path):
-        return str(value)
     return value
