@@ -351,6 +351,15 @@ def test_a_schedule_derived_from_one_of_the_library_is_checked_like_any_other():
         pl.train(pl.tasks.quadratic(4), pl.DiNNO(), schedule, rounds=30, device="cpu")
 
 
+def test_a_schedule_derived_from_one_of_the_library_is_judged_by_its_own_graphs():
+    class Silent(graphs.link_failures):
+        def at(self, round, positions=None):
+            return nx.empty_graph(4)
+
+    (found,) = graphs.problems(Silent(graphs.cycle(4), p=0.1))
+    assert "falls into 4 parts" in found
+
+
 def test_positions_of_a_whole_run_are_judged_over_all_its_rounds():
     def apart(round):
         return [[0.0, 0.0], [abs(3.0 - round) + 2.0, 0.0]]

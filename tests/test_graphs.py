@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from peerlearn import graphs
 from peerlearn.graphs import spectrum
+from peerlearn.graphs.checks import first_few
 
 AGENTS = 16  # a size that every topology can have
 
@@ -38,6 +39,7 @@ def test_every_topology_is_a_connected_plain_graph_of_its_agents(name, tmp_path)
     assert nx.number_of_selfloops(graph) == 0
     assert graphs.fiedler_value(graph) > 1e-6
     assert graphs.problems(graph) == []
+    assert graph.name == {"edge_list": "edges"}.get(name, name), "reports call it so"
 
 
 @pytest.mark.parametrize("name", graphs.TOPOLOGIES)
@@ -293,6 +295,12 @@ def test_any_networkx_graph_is_numbered_in_its_order():
     assert list(graph.edges) == [(0, 1), (1, 2)]
     assert graph.nodes[0] == {"position": (0.0, 1.0)}
     assert "b" in named
+
+
+def test_dots_stand_for_what_is_left_out_of_a_list():
+    assert [first_few(range(n)) for n in (4, 5, 6)] == [
+        "0, 1, 2, 3", "0, 1, 2, 3, 4", "0, 1, 2, 3, 4, ...",
+    ]  # fmt: skip
 
 
 def test_nodes_that_are_agents_already_keep_their_numbers():

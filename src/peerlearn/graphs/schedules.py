@@ -45,7 +45,7 @@ class _OfGraph(GraphSchedule):
     @cached_property
     def edges(self) -> np.ndarray:
         """(E, 2)"""
-        return np.array(self.graph.edges, np.int64).reshape(-1, 2)
+        return np.array(self.graph.edges, np.int64)
 
     def union(self) -> nx.Graph:
         """A schedule that thins out a graph brings each of its edges in time, however seldom."""
