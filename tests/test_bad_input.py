@@ -777,6 +777,9 @@ def test_weights_that_would_tear_mixed_buffers_apart():
         (lambda: pl.schedules.constant(None), "value of the constant schedule is None"),
         (lambda: graphs.proximity(4, 1.0, positions=np.zeros((4, 2))), "positions is a ndarray"),
         (lambda: graphs.function(5, 4), "function is 5"),
+        (lambda: graphs.function(graphs.cycle, 0), "function: agents is 0, expected a whole num"),
+        (lambda: graphs.function(graphs.cycle, 4, 0), "function: window is 0, expected a whole n"),
+        (lambda: graphs.proximity(0, 1.0), "proximity: agents is 0, expected a whole number"),
     ],
 )
 def test_numbers_of_any_kind_have_the_same_bounds(make, said):

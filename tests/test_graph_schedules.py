@@ -51,6 +51,7 @@ def test_every_schedule_is_a_pure_function_of_the_round(name):
 def test_every_schedule_gives_plain_graphs_of_all_its_agents(name):
     schedule = build(name)
     assert schedule.agents == 12
+    assert not schedule.any_graph, "no round's graph need be looked at, or copied"
     for k in range(10):
         graph = schedule.at(k)
         assert type(graph) is nx.Graph

@@ -70,7 +70,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     experiment, found = parse(raw)
     problems += found
     if problems or experiment is None:
-        raise ConfigurationError([str(p) for p in dict.fromkeys(problems)])
+        raise ConfigurationError([str(p) for p in problems])
     return experiment
 
 
@@ -89,7 +89,7 @@ def _override(raw: dict[str, Any], text: str) -> list[Problem]:
     if not sign or not path:
         return [Problem("", f"got the override {text!r}, expected key=value, as in rounds=300")]
     try:
-        word = re.fullmatch(r"(?!(true|false|inf|nan)$)[A-Za-z_][\w-]*", value)
+        word = re.fullmatch(r"(?!(true|false)$)[A-Za-z_][\w-]*", value)
         parsed = value if word else _value(value)
         *parents, last = re.sub(r"\[(\d+)\]", r".\1", path).split(".")  # as errors write it
         table = raw
@@ -104,8 +104,6 @@ def _override(raw: dict[str, Any], text: str) -> list[Problem]:
 
 
 def _value(text: str) -> Any:
-    if text in ("true", "false"):
-        return text == "true"
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
