@@ -364,6 +364,12 @@ def test_overrides_that_lead_nowhere(tmp_path, override, sentence):
     assert sentence in only
 
 
+def test_an_override_of_methods_that_are_no_tables(tmp_path):
+    said = found(tmp_path, HEAD + "algorithms = ['DSGD']\n" + TASK, "algorithms.DSGD.lr=1")
+    assert any("no algorithm 'DSGD'; known: none" in sentence for sentence in said)
+    assert any("algorithms: got ['DSGD'], expected one table" in sentence for sentence in said)
+
+
 def test_a_folder_is_no_experiment_file(tmp_path):
     with pytest.raises(ConfigurationError, match=f"^cannot read {tmp_path}: Is a directory$"):
         load(tmp_path)

@@ -52,6 +52,7 @@ def test_every_schedule_gives_plain_graphs_of_all_its_agents(name):
     schedule = build(name)
     assert schedule.agents == 12
     assert not schedule.any_graph, "no round's graph need be looked at, or copied"
+    assert schedule.watched == (name == "proximity"), "where parts are no news, none is told"
     for k in range(10):
         graph = schedule.at(k)
         assert type(graph) is nx.Graph
@@ -259,6 +260,9 @@ def test_the_parts_of_a_disconnected_graph_are_told():
     assert (
         "9 parts: agent 0; agent 1; agent 2; agent 3; ...;" in graphs.problems(nx.empty_graph(9))[0]
     )
+    far = nx.empty_graph(9)
+    far.add_edge(8, 1)
+    assert "8 parts: agent 0; agents 1, 8; agent 2; agent 3; ...;" in graphs.problems(far)[0]
 
 
 @pytest.mark.parametrize("name", ["link_failures", "random_matchings"])
@@ -358,7 +362,7 @@ def test_a_schedule_derived_from_one_of_the_library_is_judged_by_its_own_graphs(
             return nx.empty_graph(4)
 
     (found,) = graphs.problems(Silent(graphs.cycle(4), p=0.1))
-    assert "falls into 4 parts" in found
+    assert "falls into 4 parts: agent 0; agent 1; agent 2; agent 3; add edges" in found
 
 
 def test_positions_of_a_whole_run_are_judged_over_all_its_rounds():
@@ -370,3 +374,15 @@ def test_positions_of_a_whole_run_are_judged_over_all_its_rounds():
     assert "rounds 0 to 4" in problem
     assert "never come nearer to each other than 2;" in problem
     assert graphs.problems(graphs.proximity(2, radius=2.0).placed(apart, rounds=5)) == []
+    stops = graphs.proximity(2, radius=2.0, apart="stop").placed(apart, rounds=5)
+    (problem,) = graphs.problems(stops)
+    assert problem.startswith("in round 0 the graph falls into 2 parts")
+    assert graphs.problems(graphs.proximity(2, 5.0, apart="stop").placed(apart, rounds=5)) == []
+
+
+def test_a_round_that_falls_apart_is_told_though_an_earlier_one_connects_all():
+    """Where that is not allowed; else it is no matter."""
+    leaving = {"agents": 2, "radius": 1.0, "positions": lambda k: [[0.0], [k / 2]], "window": 5}
+    assert graphs.problems(graphs.proximity(**leaving)) == []
+    (problem,) = graphs.problems(graphs.proximity(**leaving, apart="stop"))
+    assert problem.startswith("in round 3 the graph falls into 2 parts")
