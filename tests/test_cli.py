@@ -174,6 +174,30 @@ def test_a_damaged_description_beside_other_runs_is_told(content, said):
     assert len(result.stderr.splitlines()) == 1
 
 
+def test_how_runs_are_carried_out_may_differ_from_those_beside_them():
+    experiment.run(experiment.load("tiny.toml", ["seeds=[0]"]), "out")
+    how = ["name=other", "device=cpu", "engine=processes", "timeout_s=60", "checkpoint_every=1"]
+    other = experiment.load("tiny.toml", ["seeds=[1]", *how])
+    assert experiment._other_request(other, Path("out")) == []
+
+
+def test_runs_whose_description_was_removed_are_described_no_more():
+    experiment.run(experiment.load("tiny.toml", ["seeds=[0]"]), "out")
+    Path("out/experiment.json").unlink()
+    experiment.run(experiment.load("tiny.toml", ["seeds=[1]"]), "out", resume=True)
+    assert json.loads(Path("out/experiment.json").read_text())["seeds"] == [1]
+    assert len(record.read_all("out")) == 4
+
+
+def test_a_run_that_has_not_begun_is_trained_when_the_others_are_left_alone():
+    loaded = experiment.load("tiny.toml")
+    experiment.run(loaded, "out")
+    Path("out/DSGD/seed-1/record.jsonl").write_text("")
+    Path("out/DSGD/seed-1/checkpoint.safetensors").unlink()
+    assert experiment.run(loaded, "out", resume=True).skipped == 3
+    assert all(run.finished for run in record.read_all("out"))
+
+
 def test_a_record_that_was_mended_wrongly_is_told():
     """Before anything is trained: it would fail when the run is done."""
     experiment.run(experiment.load("tiny.toml", ["seeds=[0]"]), "out")

@@ -365,6 +365,7 @@ def test_the_sparse_way_finds_the_same_eigenvalues(graph, monkeypatch):
     monkeypatch.setattr(spectrum, "DENSE_UP_TO", 5)
     for W, values in zip(both, dense, strict=True):
         assert len(spectrum.extremes(W)) == 3
+        assert np.array_equal(spectrum.extremes(W), spectrum.extremes(W)), "to the bit"
         assert graphs.lambda_2(W) == pytest.approx(values[1], abs=1e-8)
         assert graphs.lambda_N(W) == pytest.approx(values[-1], abs=1e-8)
     assert graphs.fiedler_value(graph) == pytest.approx(fiedler, abs=1e-8)
