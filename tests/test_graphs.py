@@ -378,6 +378,10 @@ def test_the_sparse_way_finds_the_same_eigenvalues(graph, monkeypatch):
         ([1.0, 2.0], r"shape \(2,\), expected \(n, n\)"),
         ([[0.0, 1.0], [0.5, 0.0]], "not symmetric: .* differ by 0.5"),
         ([[math.nan]], "NaN"),
+        ([[math.inf, 0.0], [0.0, 1.0]], "NaN or infinite entries"),
+        (np.zeros((0, 0)), r"shape \(0, 0\), expected \(n, n\)"),
+        ([[1.0, 0.0], [1.0]], "the matrix is no table of numbers"),
+        ([[{}]], "the matrix is no table of numbers"),
     ],
 )
 def test_matrices_without_ordered_eigenvalues_are_refused(W, sentence):

@@ -139,6 +139,20 @@ def test_schedules_resume_to_the_bit(make, tmp_path):
     same_history(resumed, whole)
 
 
+def test_what_is_told_of_a_graph_in_parts_goes_on(tmp_path):
+    def places(round):
+        return [[0.0], [1.0], [2.0], [4.0 if round in (2, 3, 7) else 3.0]]
+
+    def told(run):
+        return [(e["round"], len(e["parts"])) for e in run.record.events if e["kind"] == "graph"]
+
+    graph = pl.graphs.proximity(4, 1.0, places)
+    with pytest.raises(Crash):
+        train(graph=graph, out=tmp_path, on_round=crash_after(6))
+    resumed = train(graph=graph, out=tmp_path, resume=True)
+    assert told(resumed) == told(train(graph=graph)) == [(2, 2), (4, 1), (7, 2), (8, 1)]
+
+
 @pytest.mark.parametrize("gradients", ["loop", "vmap"])
 def test_the_choice_between_loop_and_vmap_is_kept(gradients, tmp_path, monkeypatch):
     def favor(way):

@@ -151,6 +151,11 @@ def test_a_given_matrix_comes_back_as_it_is(make):
     assert W.toarray().tolist() == matrix
 
 
+@pytest.mark.parametrize("make", [np.array, sparse.csr_array])
+def test_a_given_matrix_of_whole_numbers_mixes_numbers_of_any_kind(make):
+    assert graphs.given(make(np.eye(2, dtype=int)))(graphs.path(2)).dtype == np.float64
+
+
 def test_a_given_matrix_is_not_shared_with_those_who_use_it():
     rule = graphs.given(np.eye(2))
     rule(graphs.path(2)).data[:] = 7
