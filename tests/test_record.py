@@ -15,6 +15,8 @@ from helpers import classification
 
 import peerlearn as pl
 from peerlearn import record
+from peerlearn.checkpoint import FILE_NAME as CHECKPOINT
+from peerlearn.lock import FILE_NAME as LOCK
 from peerlearn.report import build
 
 
@@ -55,6 +57,10 @@ def test_schema(written):
         assert {len(v) for v in evaluation["measures"].values()} == {4}
         assert set(evaluation["seconds"]) == {"gradient", "exchange", "evaluation", "total"}
     assert end == {"kind": "end", "round": 5}
+
+
+def test_a_run_of_which_nothing_is_drawn_has_two_files_and_its_lock(written):
+    assert {p.name for p in written.iterdir()} == {record.FILE_NAME, CHECKPOINT, LOCK}
 
 
 def test_the_measures_of_the_contract_are_all_there(written):

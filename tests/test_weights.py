@@ -235,6 +235,7 @@ PAIR, TRIPLE = graphs.path(2), graphs.path(3)
         ),
         (HALF, TRIPLE, ALL, ["are for 2 agents, expected the 3 of the graph"]),
         (np.eye(3), PAIR, ALL, ["are for 3 agents, expected the 2 of the graph"]),
+        (np.full((3, 3), 0.3), TRIPLE, Needs.NOTHING, ["row 0 sums to 0.9", "at 2 places; the fi"]),
         ([[0.5, 0.5]], TRIPLE, ALL, [r"shape \(1, 2\), expected \(n, n\)"]),
         ([[np.inf, 0.5], [0.5, 0.5]], PAIR, ALL, ["NaN or infinite"]),
         ([[1.0]], graphs.complete(1), ALL, []),
