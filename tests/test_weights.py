@@ -253,6 +253,7 @@ def test_a_disconnected_graph_breaks_assumption_2c():
     (sentence,) = weights.problems(graphs.metropolis(graph), graph, ALL)
     assert "(c)" in sentence
     assert "2 times" in sentence
+    assert weights.problems(graphs.metropolis(graph), graph, ALL, apart=True) == []
 
 
 def test_negative_eigenvalues_are_no_violation():
@@ -274,6 +275,14 @@ def test_parts_that_never_hear_of_each_other_are_counted(blocks):
 def test_hearing_in_one_direction_around_a_circle_is_enough():
     assert weights.parts(0.5 * np.eye(5) + 0.5 * np.roll(np.eye(5), 1, axis=1)) == []
     assert weights.parts(np.array([[1.0, 0.0], [0.5, 0.5]]))  # agent 0 hears of nobody
+
+
+@pytest.mark.parametrize("n", range(4, 24, 2))
+def test_agents_that_only_swap_do_not_come_nearer(n):
+    ring = graphs.cycle(n)
+    (said,) = weights.disagreement(nx.to_numpy_array(ring) / 2)  # with an eigenvalue of -1
+    assert "an eigenvalue of modulus 1, expected less than one" in said
+    assert weights.disagreement(graphs.metropolis(ring)) == []
 
 
 def test_lazy_weights_take_the_name_of_a_rule():
