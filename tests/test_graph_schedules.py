@@ -305,6 +305,7 @@ def test_proximity_is_judged_only_where_positions_are_known():
         (nx.DiGraph([(0, 1)]), "got a DiGraph"),
         ("cycle", "got a str"),
         (graphs.function(lambda k: nx.path_graph(2), agents=3), "round 0 has 2 agents, expected 3"),
+        (graphs.function(lambda k: nx.path_graph(4), agents=3), "round 0 has 4 agents, expected 3"),
         (graphs.function(lambda k: None, agents=3), "got a NoneType"),
         (nx.path_graph([2, 1]), "the nodes of the graph are 2, 1, expected the agents 0 to 1;"),
         (nx.path_graph(["a", 0]), "the nodes of the graph are a, 0, expected the agents 0 to 1;"),
@@ -334,6 +335,7 @@ def test_what_is_no_graph_is_a_problem_too(graph, sentence):
         ("proximity", 5, {}, "proximity has no radius"),
         ("proximity", 5, {"radius": 0}, "radius is 0, expected a positive finite"),
         ("proximity", 5, {"radius": 1, "window": 0}, "window is 0"),
+        ("proximity", 5, {"radius": 1, "apart": "wait"}, "unknown apart 'wait'; known: contin"),
     ],
 )
 def test_impossible_schedules_are_refused(name, graph, options, sentence):
@@ -369,9 +371,10 @@ def test_positions_of_a_whole_run_are_judged_over_all_its_rounds():
     def apart(round):
         return [[0.0, 0.0], [abs(3.0 - round) + 2.0, 0.0]]
 
-    placed = graphs.proximity(2, radius=1.0).placed(apart, rounds=5)
+    placed = graphs.proximity(2, radius=1.0).placed(apart, rounds=4)
+    assert placed.placed(lambda k: [[0.0], [0.0]], rounds=9) is placed, "they have their own"
     (problem,) = graphs.problems(placed)
-    assert "rounds 0 to 4" in problem
+    assert "rounds 0 to 3" in problem
     assert "never come nearer to each other than 2;" in problem
     assert graphs.problems(graphs.proximity(2, radius=2.0).placed(apart, rounds=5)) == []
     stops = graphs.proximity(2, radius=2.0, apart="stop").placed(apart, rounds=5)

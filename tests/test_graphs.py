@@ -225,7 +225,9 @@ def test_random_geometric_says_what_it_came_close_to():
         ("star", 1, {}, "star: n is 1"),
         ("wheel", 3, {}, "wheel: n is 3"),
         ("hypercube", 12, {}, "got 12 agents, expected a power of two; take 8 or 16"),
+        ("hypercube", 1, {}, "got 1 agents, expected a power of two; take 2 or 4"),
         ("torus", 7, {}, "torus: 7 agents in 1 rows and 7 columns"),
+        ("torus", 4, {}, "torus: 4 agents in 2 rows and 2 columns"),
         ("grid", 12, {"rows": 5}, "grid: 12 agents in 5 rows and 2 columns"),
         ("grid", 12, {"columns": 0}, "grid: columns is 0, expected a whole number of at least 1"),
         ("grid", 12, {"rows": "3"}, "grid: rows is '3', expected a whole number of at least 1"),
@@ -271,14 +273,24 @@ def test_an_edge_list_may_hold_comments_commas_and_both_directions(tmp_path):
 
 
 def test_every_bad_line_of_an_edge_list_is_named(tmp_path):
-    file = write(tmp_path, "0 1\n1 one\n2 2\n1 9\n3\n-1 2\n")
+    file = write(tmp_path, "0 1\n1 one\n2 02\n1 5\n3\n0 ²\n")
     with pytest.raises(ValueError, match="is no edge list") as caught:
         graphs.from_edge_list(file, n=5)
     message = str(caught.value)
     assert [f"line {k}:" in message for k in range(1, 7)] == [False, *[True] * 5]
     assert "line 2: got '1 one', expected two agent numbers" in message
-    assert "line 3: got '2 2', expected two different agents" in message
-    assert "line 4: got '1 9', expected numbers from 0 to 4" in message
+    assert "line 3: got '2 02', expected two different agents" in message
+    assert "line 4: got '1 5', expected numbers from 0 to 4" in message
+
+
+def test_an_edge_list_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "edges.txt").write_bytes(b"0 1\n\xff")
+    with pytest.raises(ValueError, match=r"cannot read .*edges.txt .* expected a text file"):
+        graphs.from_edge_list(tmp_path / "edges.txt")
+
+
+def test_random_graphs_are_drawn_until_they_are_connected():
+    assert all(nx.is_connected(graphs.erdos_renyi(12, p=0.2, seed=seed)) for seed in range(20))
 
 
 def test_an_empty_edge_list_is_refused(tmp_path):
