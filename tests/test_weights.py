@@ -127,6 +127,7 @@ def test_uniform_needs_a_complete_graph():
     ("graph", "sentence"),
     [
         (nx.path_graph(["a", "b"]), "the nodes of the graph are a, b, expected the agents 0 to 1"),
+        (nx.grid_2d_graph(1, 2), r"the nodes of the graph are \(0, 0\), \(0, 1\), expected the a"),
         (nx.path_graph([1, 2]), "or number them in the graph's order with graphs.from_networkx"),
         (nx.path_graph([-1, 0]), "or number them in the graph's order with graphs.from_networkx"),
         (nx.DiGraph([(0, 1)]), "got a DiGraph"),
@@ -162,6 +163,11 @@ def test_a_given_matrix_is_not_shared_with_those_who_use_it():
     assert rule(graphs.path(2)).toarray().tolist() == np.eye(2).tolist()
 
 
+def test_a_zero_that_is_written_down_is_no_weight():
+    stored = sparse.coo_array(([1.0, 1.0, 1.0, 0.0], ([0, 1, 2, 0], [0, 1, 2, 2])))
+    assert graphs.given(stored)(graphs.path(3)).toarray().tolist() == np.eye(3).tolist()
+
+
 def test_a_given_matrix_must_fit_the_graph():
     rule = graphs.given(graphs.metropolis(graphs.cycle(4)))
     with pytest.raises(ValueError, match=r"0.333333 in row 0, column 3; .* a rule instead"):
@@ -194,6 +200,13 @@ PAIR, TRIPLE = graphs.path(2), graphs.path(3)
     [
         (HALF, PAIR, ALL, []),
         ([[0.5, 0.4], [0.4, 0.5]], PAIR, Needs.NOTHING, ["row 0 sums to 0.9"]),
+        ([[0.5, 0.5], [0.5, 0.0]], PAIR, Needs.NOTHING, ["row 1 sums to 0.5"]),
+        (
+            [[0.6, 0.5, -0.1], [0.5, 0.0, 0.5], [-0.1, 0.5, 0.6]],
+            TRIPLE,
+            Needs.NOTHING,
+            ["at 2 places; the first is -0.1 in row 0, column 2"],
+        ),
         ([[0.5, 0.5], [1.0, 0.0]], PAIR, Needs.NOTHING, []),
         ([[0.5, 0.5], [1.0, 0.0]], PAIR, Needs.DOUBLY_STOCHASTIC, ["column 0 sums to 1.5"]),
         ([[0.5, 0.5], [1.0, 0.0]], PAIR, Needs.SYMMETRIC, ["not symmetric: .* differ by 0.5"]),
@@ -282,6 +295,8 @@ def test_agents_that_only_swap_do_not_come_nearer(n):
     ring = graphs.cycle(n)
     (said,) = weights.disagreement(nx.to_numpy_array(ring) / 2)  # with an eigenvalue of -1
     assert "an eigenvalue of modulus 1, expected less than one" in said
+    (said,) = weights.problems(nx.to_numpy_array(ring) / 2, ring, Needs.ASSUMPTION_2)
+    assert said.startswith("Assumption 2 (d), I >= W > -I: the eigenvalues reach from -1 to 1")
     assert weights.disagreement(graphs.metropolis(ring)) == []
 
 
