@@ -22,6 +22,7 @@ from peerlearn import graphs
 from peerlearn.config_tables import describe_table
 from peerlearn.data import streams
 from peerlearn.errors import ConfigurationError
+from peerlearn.lock import FILE_NAME as LOCK
 from peerlearn.lock import holding
 from peerlearn.testing import check_algorithm
 
@@ -591,11 +592,35 @@ def refusing(code):
     return call
 
 
-@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL])
 def test_a_file_system_that_knows_no_locks_is_written_unheld(code, tmp_path, monkeypatch):
     monkeypatch.setattr("peerlearn.lock.fcntl.flock", refusing(code))
     with holding(tmp_path / "run"):
         (tmp_path / "run" / "record.jsonl").touch()
+
+
+def test_a_system_that_knows_no_locks_writes_unheld(tmp_path, monkeypatch):
+    monkeypatch.setattr("peerlearn.lock.fcntl", None)
+    with holding(tmp_path), holding(tmp_path):
+        (tmp_path / "record.jsonl").touch()
+
+
+@pytest.mark.parametrize("code", [errno.EWOULDBLOCK, errno.EACCES])
+def test_however_a_system_says_that_a_folder_is_held(code, tmp_path, monkeypatch):
+    monkeypatch.setattr("peerlearn.lock.fcntl.flock", refusing(code))
+    with (
+        pytest.raises(ConfigurationError, match="is being written by another process"),
+        holding(tmp_path),
+    ):
+        pytest.fail("it is not held")
+
+
+def test_a_folder_is_let_go_however_its_writing_ends(tmp_path):
+    with pytest.raises(ZeroDivisionError), holding(tmp_path / "a" / "run"):
+        raise ZeroDivisionError
+    with holding(tmp_path / "a" / "run"):
+        mode = (tmp_path / "a" / "run" / LOCK).stat().st_mode
+    assert mode & 0o600 == 0o600, "whoever made it can hold it again"
 
 
 def test_what_else_keeps_a_folder_from_being_held_is_told(tmp_path, monkeypatch):
@@ -780,6 +805,9 @@ def test_weights_that_would_tear_mixed_buffers_apart():
         (lambda: pl.schedules.constant(None), "value of the constant schedule is None"),
         (lambda: graphs.proximity(4, 1.0, positions=np.zeros((4, 2))), "positions is a ndarray"),
         (lambda: graphs.function(5, 4), "function is 5"),
+        (lambda: graphs.function(graphs.cycle, 0), "function: agents is 0, expected a whole num"),
+        (lambda: graphs.function(graphs.cycle, 4, 0), "function: window is 0, expected a whole n"),
+        (lambda: graphs.proximity(0, 1.0), "proximity: agents is 0, expected a whole number"),
     ],
 )
 def test_numbers_of_any_kind_have_the_same_bounds(make, said):

@@ -92,11 +92,19 @@ def test_a_file_of_another_kind_is_refused(tmp_path, content):
         load(tmp_path / "c")
 
 
-@pytest.mark.parametrize("tensors", [{"theta": torch.ones(1)}, {"state.theta": torch.ones(1)}])
-def test_a_safetensors_file_of_another_program_is_refused(tmp_path, tensors):
+@pytest.mark.parametrize(
+    ("tensors", "metadata"),
+    [
+        ({"theta": torch.ones(1)}, None),
+        ({"state.theta": torch.ones(1)}, None),
+        ({"state.theta": torch.ones(1)}, {"round": "3 of 9"}),
+        ({"state.theta": torch.ones(1)}, {"round": "3", "configuration": "", "seconds": "{}"}),
+    ],
+)
+def test_a_safetensors_file_of_another_program_is_refused(tmp_path, tensors, metadata):
     from safetensors.torch import save_file
 
-    save_file(tensors, tmp_path / "c")
+    save_file(tensors, tmp_path / "c", metadata)
     with pytest.raises(ValueError, match="no readable checkpoint"):
         load(tmp_path / "c")
 
@@ -110,11 +118,18 @@ def test_long_values_are_not_written_out():
 
 
 def test_differences_name_what_differs():
-    old = {"a": 1, "settings": {"lr": 0.1, "rho": 2}, "same": [1, 2], "gone": "x"}
-    new = {"a": 2, "settings": {"lr": 0.1, "rho": 3}, "same": [1, 2]}
+    old = {"a": 1, "settings": {"lr": 0.1, "rho": 2}, "same": [1, 2], "gone": "x", "graph": {}}
+    new = {"a": 2, "settings": {"lr": 0.1, "rho": 3}, "same": [1, 2], "graph": None}
     assert differences(old, new) == [
         "a was 1 and is now 2",
         "gone was 'x' and is now None",
+        "graph was {} and is now None",
         "settings.rho was 2 and is now 3",
     ]
+    assert differences(new, old)[1:3] == [
+        "gone was None and is now 'x'",
+        "graph was None and is now {}",
+    ]
+    deep = [{"task": {"data": {"seed": seed}}} for seed in (1, 2)]
+    assert differences(*deep) == ["task.data.seed was 1 and is now 2"]
     assert differences(old, old) == []

@@ -15,7 +15,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from peerlearn import cli, experiment, record
+from peerlearn import cli, experiment, experiment_folder, record
 from peerlearn.cli.list import Kind
 from peerlearn.cli.run import _measured
 from peerlearn.config import ExperimentFile
@@ -153,12 +153,73 @@ def test_runs_of_another_request_are_not_mixed(change):
     assert {p: p.read_bytes() for p in Path("out").rglob("*") if p.is_file()} == kept
 
 
-@pytest.mark.parametrize("content", ['{"name": "ti', "{}", "[]"])
-def test_a_damaged_description_beside_other_runs_is_told(content):
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"name": "ti', "Unterminated string starting at: line 1 column 10 (char 9)"),
+        (b"\xff", "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
+        (b"[]", "it holds [], expected a table"),
+        (b"{}", "algorithms is None, expected a list of tables, each with its label"),
+        (b'{"algorithms": ["DSGD"], "seeds": [0]}', "algorithms is ['DSGD'], expected a list"),
+        (b'{"algorithms": [{}], "seeds": [0]}', "algorithms is [{}], expected a list of tables"),
+        (b'{"algorithms": [], "seeds": 0}', "seeds is 0, expected a list of whole numbers"),
+        (b'{"algorithms": [], "seeds": ["0"]}', "seeds is ['0'], expected a list of whole"),
+    ],
+)
+def test_a_damaged_description_beside_other_runs_is_told(content, said):
     experiment.run(experiment.load("tiny.toml", ["seeds=[0]"]), "out")
-    Path("out/experiment.json").write_text(content)
-    with pytest.raises(ConfigurationError, match=r"out/experiment.json is damaged, so nobody can"):
-        experiment.run(experiment.load("tiny.toml", ["seeds=[1]"]), "out", resume=True)
+    Path("out/experiment.json").write_bytes(content)
+    result = peerlearn("run", "tiny.toml", "--out", "out", "--resume", "--set", "seeds=[1]")
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: out/experiment.json is damaged: {said}")
+    assert "runs beside it, such as out/DSGD/seed-0, are of this request" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_how_runs_are_carried_out_may_differ_from_those_beside_them():
+    experiment.run(experiment.load("tiny.toml", ["seeds=[0]"]), "out")
+    how = ["name=other", "device=cpu", "engine=processes", "timeout_s=60", "checkpoint_every=1"]
+    other = experiment.load("tiny.toml", ["seeds=[1]", *how])
+    assert experiment_folder._other_request(other, Path("out")) == []
+
+
+def test_runs_whose_description_was_removed_are_described_no_more():
+    experiment.run(experiment.load("tiny.toml", ["seeds=[0]"]), "out")
+    Path("out/experiment.json").unlink()
+    experiment.run(experiment.load("tiny.toml", ["seeds=[1]"]), "out", resume=True)
+    assert json.loads(Path("out/experiment.json").read_text())["seeds"] == [1]
+    assert len(record.read_all("out")) == 4
+
+
+def test_a_run_that_has_not_begun_is_trained_when_the_others_are_left_alone():
+    loaded = experiment.load("tiny.toml")
+    experiment.run(loaded, "out")
+    Path("out/DSGD/seed-1/record.jsonl").write_text("")
+    Path("out/DSGD/seed-1/checkpoint.safetensors").unlink()
+    assert experiment.run(loaded, "out", resume=True).skipped == 3
+    assert all(run.finished for run in record.read_all("out"))
+
+
+def test_a_record_that_was_mended_wrongly_is_told():
+    """Before anything is trained: it would fail when the run is done."""
+    experiment.run(experiment.load("tiny.toml", ["seeds=[0]"]), "out")
+    path = Path("out/mixed/seed-0/record.jsonl")
+    path.write_text(path.read_text().replace('"distance": [', '"distance": ["far", ', 1))
+    kept = {p: p.read_bytes() for p in Path("out").rglob("*") if p.is_file()}
+    for command in (["report", "out"], ["run", "tiny.toml", "--out", "out", "--resume"]):
+        result = peerlearn(*command)
+        assert result.exit_code == 2
+        assert result.stderr.startswith(f"error: {path} is damaged: line 2, ")
+        assert ", gives measures.distance as ['far', " in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+    assert {p: p.read_bytes() for p in Path("out").rglob("*") if p.is_file()} == kept
+
+
+def test_a_description_that_cannot_be_written_is_told():
+    Path("out/experiment.json").mkdir(parents=True)
+    result = peerlearn("run", "tiny.toml", "--out", "out")
+    said = "cannot write out/experiment.json: Is a directory; make room for it and go on; what is"
+    assert (result.exit_code, result.stderr) == (1, f"error: {said} there stays\n")
 
 
 def test_resuming_with_more_rounds_goes_on_with_all_runs():
@@ -244,10 +305,10 @@ def test_a_run_that_cannot_be_read_is_told(trained):
     with pytest.raises(ValueError, match="unknown label 'DSGD'"):
         experiment.read("out/DSGD/seed-3")
     path.unlink()
-    with pytest.raises(ConfigurationError, match=r"^cannot read out/experiment.json: No such"):
+    with pytest.raises(ConfigurationError, match=r"^out has no experiment.json that tells"):
         experiment.read("out/DSGD/seed-3")
     path.write_text(told[:9])
-    with pytest.raises(ConfigurationError, match=r"^out/experiment.json is not a JSON file: "):
+    with pytest.raises(ConfigurationError, match=r"^out/experiment.json is damaged: "):
         experiment.read("out/DSGD/seed-3")
     path.write_text(told)
     Path("out/DSGD/seed-3/checkpoint.safetensors").unlink()

@@ -336,9 +336,12 @@ def test_edges_that_a_schedule_would_lose_are_said(tmp_path):
     ("override", "read"),
     [
         ("rounds=3", lambda e: e.settings.rounds == 3),
+        (" rounds = 3 ", lambda e: e.settings.rounds == 3),
+        ("name=truest-1", lambda e: e.name == "truest-1"),
         ("task.agents=7", lambda e: e.first_task.agents == 7),
         ("algorithms.dsgd.lr=0.5", lambda e: e.algorithms["DSGD"].lr == 0.5),
         ("algorithms.0.lr=1", lambda e: e.algorithms["DSGD"].lr == 1),
+        ("algorithms[0].lr=1", lambda e: e.algorithms["DSGD"].lr == 1),
         ("algorithms.DSGD.gradient_at=mixed", lambda e: e.algorithms["DSGD"] == MIXED),
         ("weights='lazy_metropolis'", lambda e: e.settings.weights == "lazy_metropolis"),
         ("graph.schedule.name=random_matchings", lambda e: isinstance(e.graph, GraphSchedule)),
@@ -356,6 +359,7 @@ def test_overrides(tmp_path, override, read):
     ("override", "sentence"),
     [
         ("rounds", "expected key=value"),
+        ("=3", "got the override '=3', expected key=value"),
         ("rounds=1 2", "expected a TOML value"),
         ("algorithms.DSGT.lr=1", "no algorithm 'DSGT'; did you mean 'DSGD'"),
         ("algorithms.1.lr=1", "no algorithm '1'"),
@@ -367,6 +371,17 @@ def test_overrides(tmp_path, override, read):
 def test_overrides_that_lead_nowhere(tmp_path, override, sentence):
     (only,) = found(tmp_path, TINY, override)
     assert sentence in only
+
+
+def test_an_override_of_methods_that_are_no_tables(tmp_path):
+    said = found(tmp_path, HEAD + "algorithms = ['DSGD']\n" + TASK, "algorithms.DSGD.lr=1")
+    assert any("no algorithm 'DSGD'; known: none" in sentence for sentence in said)
+    assert any("algorithms: got ['DSGD'], expected one table" in sentence for sentence in said)
+
+
+def test_a_folder_without_an_experiment(tmp_path):
+    with pytest.raises(ConfigurationError, match=f"^{tmp_path} has no experiment.json that tells"):
+        load(tmp_path)
 
 
 def file_of(**changes):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
+from peerlearn import snapshots
+from peerlearn.errors import Unwritten
 from peerlearn.files import replacing
+from peerlearn.record import Recorder
 
 
 def names(folder: Path) -> list[str]:
@@ -63,6 +69,28 @@ def test_nor_does_a_failure_after_writing(
         scratch.write_text("new")
     assert path.read_text() == "old"
     assert names(tmp_path) == ["kept.json"]
+
+
+@pytest.mark.parametrize("kind", [functools.partial(OSError, 28), SafetensorError])
+def test_what_the_system_refuses_is_told_with_the_file(
+    kind: Callable[[str], Exception], tmp_path: Path
+) -> None:
+    path = tmp_path / "kept.json"
+    with (
+        pytest.raises(Unwritten, match=f"^cannot write {path}: no space left; make room for it"),
+        replacing(path),
+    ):
+        raise kind("no space left")
+
+
+@pytest.mark.parametrize("write", [Recorder, lambda path: snapshots.save(path, {})])
+def test_a_folder_that_cannot_be_is_told_with_the_file(
+    write: Callable[[Path], object], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "folder" / "kept"
+    with pytest.raises(Unwritten, match=f"^cannot write {path}: Not a directory; make room"):
+        write(path)
 
 
 def test_durable_content_is_on_the_disk_before_it_takes_the_place(

@@ -51,6 +51,8 @@ def test_every_schedule_is_a_pure_function_of_the_round(name):
 def test_every_schedule_gives_plain_graphs_of_all_its_agents(name):
     schedule = build(name)
     assert schedule.agents == 12
+    assert not schedule.any_graph, "no round's graph need be looked at, or copied"
+    assert schedule.watched == (name == "proximity"), "where parts are no news, none is told"
     for k in range(10):
         graph = schedule.at(k)
         assert type(graph) is nx.Graph
@@ -180,6 +182,17 @@ def test_one_sweep_of_a_power_of_two_gives_the_exact_average(n, sweep):
     np.testing.assert_allclose(product, np.full((n, n), 1 / n), atol=1e-14)
 
 
+@pytest.mark.parametrize(("n", "sweeps"), [(8, 2), (7, 7)])
+def test_rounds_with_the_same_pairs_share_a_graph(n, sweeps):
+    """Which an engine then prepares once."""
+    schedule = graphs.one_peer_exponential(n)
+    drawn = [schedule.at(k * schedule.hops) for k in range(2 * sweeps)]
+    assert len({*map(id, drawn)}) == sweeps
+    assert len({frozenset(edges(graph)) for graph in drawn}) == sweeps
+    still = graphs.proximity(3, 1.0, positions=lambda k: [[0.0], [k / 10], [2.0]])
+    assert still.at(1) is still.at(2)
+
+
 def test_one_peer_exponential_pairs_others_in_the_next_sweep():
     schedule = graphs.one_peer_exponential(8)
     assert edges(schedule.at(0)) == {frozenset(e) for e in [(0, 1), (2, 3), (4, 5), (6, 7)]}
@@ -247,6 +260,9 @@ def test_the_parts_of_a_disconnected_graph_are_told():
     assert (
         "9 parts: agent 0; agent 1; agent 2; agent 3; ...;" in graphs.problems(nx.empty_graph(9))[0]
     )
+    far = nx.empty_graph(9)
+    far.add_edge(8, 1)
+    assert "8 parts: agent 0; agents 1, 8; agent 2; agent 3; ...;" in graphs.problems(far)[0]
 
 
 @pytest.mark.parametrize("name", ["link_failures", "random_matchings"])
@@ -261,6 +277,13 @@ def test_a_schedule_of_a_disconnected_graph_is_told(name):
 @pytest.mark.timeout(20)
 def test_links_that_fail_almost_always_are_judged_at_once():
     assert graphs.problems(graphs.link_failures(graphs.cycle(4), p=0.999999)) == []
+
+
+@pytest.mark.parametrize("name", ["link_failures", "random_matchings"])
+def test_a_schedule_of_an_agent_alone_has_a_window_of_one(name):
+    schedule = graphs.build_schedule(name, graphs.path(1), **NEEDED.get(name, {}))
+    assert schedule.window == 1
+    assert graphs.problems(schedule) == []
 
 
 def test_a_union_is_judged_over_the_whole_window_and_no_longer():
@@ -282,6 +305,7 @@ def test_proximity_is_judged_only_where_positions_are_known():
         (nx.DiGraph([(0, 1)]), "got a DiGraph"),
         ("cycle", "got a str"),
         (graphs.function(lambda k: nx.path_graph(2), agents=3), "round 0 has 2 agents, expected 3"),
+        (graphs.function(lambda k: nx.path_graph(4), agents=3), "round 0 has 4 agents, expected 3"),
         (graphs.function(lambda k: None, agents=3), "got a NoneType"),
         (nx.path_graph([2, 1]), "the nodes of the graph are 2, 1, expected the agents 0 to 1;"),
         (nx.path_graph(["a", 0]), "the nodes of the graph are a, 0, expected the agents 0 to 1;"),
@@ -311,6 +335,7 @@ def test_what_is_no_graph_is_a_problem_too(graph, sentence):
         ("proximity", 5, {}, "proximity has no radius"),
         ("proximity", 5, {"radius": 0}, "radius is 0, expected a positive finite"),
         ("proximity", 5, {"radius": 1, "window": 0}, "window is 0"),
+        ("proximity", 5, {"radius": 1, "apart": "wait"}, "unknown apart 'wait'; known: contin"),
     ],
 )
 def test_impossible_schedules_are_refused(name, graph, options, sentence):
@@ -333,12 +358,34 @@ def test_a_schedule_derived_from_one_of_the_library_is_checked_like_any_other():
         pl.train(pl.tasks.quadratic(4), pl.DiNNO(), schedule, rounds=30, device="cpu")
 
 
+def test_a_schedule_derived_from_one_of_the_library_is_judged_by_its_own_graphs():
+    class Silent(graphs.link_failures):
+        def at(self, round, positions=None):
+            return nx.empty_graph(4)
+
+    (found,) = graphs.problems(Silent(graphs.cycle(4), p=0.1))
+    assert "falls into 4 parts: agent 0; agent 1; agent 2; agent 3; add edges" in found
+
+
 def test_positions_of_a_whole_run_are_judged_over_all_its_rounds():
     def apart(round):
         return [[0.0, 0.0], [abs(3.0 - round) + 2.0, 0.0]]
 
-    placed = graphs.proximity(2, radius=1.0).placed(apart, rounds=5)
+    placed = graphs.proximity(2, radius=1.0).placed(apart, rounds=4)
+    assert placed.placed(lambda k: [[0.0], [0.0]], rounds=9) is placed, "they have their own"
     (problem,) = graphs.problems(placed)
-    assert "rounds 0 to 4" in problem
+    assert "rounds 0 to 3" in problem
     assert "never come nearer to each other than 2;" in problem
     assert graphs.problems(graphs.proximity(2, radius=2.0).placed(apart, rounds=5)) == []
+    stops = graphs.proximity(2, radius=2.0, apart="stop").placed(apart, rounds=5)
+    (problem,) = graphs.problems(stops)
+    assert problem.startswith("in round 0 the graph falls into 2 parts")
+    assert graphs.problems(graphs.proximity(2, 5.0, apart="stop").placed(apart, rounds=5)) == []
+
+
+def test_a_round_that_falls_apart_is_told_though_an_earlier_one_connects_all():
+    """Where that is not allowed; else it is no matter."""
+    leaving = {"agents": 2, "radius": 1.0, "positions": lambda k: [[0.0], [k / 2]], "window": 5}
+    assert graphs.problems(graphs.proximity(**leaving)) == []
+    (problem,) = graphs.problems(graphs.proximity(**leaving, apart="stop"))
+    assert problem.startswith("in round 3 the graph falls into 2 parts")

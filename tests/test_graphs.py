@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from peerlearn import graphs
 from peerlearn.graphs import spectrum
+from peerlearn.graphs.checks import first_few
 
 AGENTS = 16  # a size that every topology can have
 
@@ -38,6 +39,7 @@ def test_every_topology_is_a_connected_plain_graph_of_its_agents(name, tmp_path)
     assert nx.number_of_selfloops(graph) == 0
     assert graphs.fiedler_value(graph) > 1e-6
     assert graphs.problems(graph) == []
+    assert graph.name == {"edge_list": "edges"}.get(name, name), "reports call it so"
 
 
 @pytest.mark.parametrize("name", graphs.TOPOLOGIES)
@@ -103,7 +105,10 @@ def test_fiedler_values_of_any_size(n):
 
 
 def test_fiedler_value_is_zero_where_the_graph_falls_apart():
-    assert graphs.fiedler_value(nx.disjoint_union(nx.path_graph(3), nx.path_graph(2))) < 1e-12
+    for n in range(2, 30):
+        assert (
+            0 <= graphs.fiedler_value(nx.disjoint_union(nx.path_graph(n), nx.cycle_graph(n))) < 1e-9
+        )
     assert graphs.fiedler_value(graphs.complete(1)) == 0
 
 
@@ -220,7 +225,9 @@ def test_random_geometric_says_what_it_came_close_to():
         ("star", 1, {}, "star: n is 1"),
         ("wheel", 3, {}, "wheel: n is 3"),
         ("hypercube", 12, {}, "got 12 agents, expected a power of two; take 8 or 16"),
+        ("hypercube", 1, {}, "got 1 agents, expected a power of two; take 2 or 4"),
         ("torus", 7, {}, "torus: 7 agents in 1 rows and 7 columns"),
+        ("torus", 4, {}, "torus: 4 agents in 2 rows and 2 columns"),
         ("grid", 12, {"rows": 5}, "grid: 12 agents in 5 rows and 2 columns"),
         ("grid", 12, {"columns": 0}, "grid: columns is 0, expected a whole number of at least 1"),
         ("grid", 12, {"rows": "3"}, "grid: rows is '3', expected a whole number of at least 1"),
@@ -266,14 +273,24 @@ def test_an_edge_list_may_hold_comments_commas_and_both_directions(tmp_path):
 
 
 def test_every_bad_line_of_an_edge_list_is_named(tmp_path):
-    file = write(tmp_path, "0 1\n1 one\n2 2\n1 9\n3\n-1 2\n")
+    file = write(tmp_path, "0 1\n1 one\n2 02\n1 5\n3\n0 ²\n")
     with pytest.raises(ValueError, match="is no edge list") as caught:
         graphs.from_edge_list(file, n=5)
     message = str(caught.value)
     assert [f"line {k}:" in message for k in range(1, 7)] == [False, *[True] * 5]
     assert "line 2: got '1 one', expected two agent numbers" in message
-    assert "line 3: got '2 2', expected two different agents" in message
-    assert "line 4: got '1 9', expected numbers from 0 to 4" in message
+    assert "line 3: got '2 02', expected two different agents" in message
+    assert "line 4: got '1 5', expected numbers from 0 to 4" in message
+
+
+def test_an_edge_list_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "edges.txt").write_bytes(b"0 1\n\xff")
+    with pytest.raises(ValueError, match=r"cannot read .*edges.txt .* expected a text file"):
+        graphs.from_edge_list(tmp_path / "edges.txt")
+
+
+def test_random_graphs_are_drawn_until_they_are_connected():
+    assert all(nx.is_connected(graphs.erdos_renyi(12, p=0.2, seed=seed)) for seed in range(20))
 
 
 def test_an_empty_edge_list_is_refused(tmp_path):
@@ -293,6 +310,12 @@ def test_any_networkx_graph_is_numbered_in_its_order():
     assert list(graph.edges) == [(0, 1), (1, 2)]
     assert graph.nodes[0] == {"position": (0.0, 1.0)}
     assert "b" in named
+
+
+def test_dots_stand_for_what_is_left_out_of_a_list():
+    assert [first_few(range(n)) for n in (4, 5, 6)] == [
+        "0, 1, 2, 3", "0, 1, 2, 3, 4", "0, 1, 2, 3, 4, ...",
+    ]  # fmt: skip
 
 
 def test_nodes_that_are_agents_already_keep_their_numbers():
@@ -347,13 +370,16 @@ def test_the_gap_is_one_for_the_exact_average_and_counts_negative_eigenvalues():
 
 @pytest.mark.parametrize("graph", [graphs.cycle(30), graphs.star(30), graphs.complete(30)])
 def test_the_sparse_way_finds_the_same_eigenvalues(graph, monkeypatch):
-    W = graphs.metropolis(graph)
-    dense = spectrum.extremes(W)
+    laplacian = nx.laplacian_matrix(graph).astype(float)
+    both = graphs.metropolis(graph), laplacian  # entries of either sign beside the diagonal
+    dense = [spectrum.extremes(W) for W in both]
     fiedler = graphs.fiedler_value(graph)
     monkeypatch.setattr(spectrum, "DENSE_UP_TO", 5)
-    assert len(spectrum.extremes(W)) == 3
-    assert graphs.lambda_2(W) == pytest.approx(dense[1], abs=1e-9)
-    assert graphs.lambda_N(W) == pytest.approx(dense[-1], abs=1e-9)
+    for W, values in zip(both, dense, strict=True):
+        assert len(spectrum.extremes(W)) == 3
+        assert np.array_equal(spectrum.extremes(W), spectrum.extremes(W)), "to the bit"
+        assert graphs.lambda_2(W) == pytest.approx(values[1], abs=1e-8)
+        assert graphs.lambda_N(W) == pytest.approx(values[-1], abs=1e-8)
     assert graphs.fiedler_value(graph) == pytest.approx(fiedler, abs=1e-8)
 
 
@@ -364,6 +390,10 @@ def test_the_sparse_way_finds_the_same_eigenvalues(graph, monkeypatch):
         ([1.0, 2.0], r"shape \(2,\), expected \(n, n\)"),
         ([[0.0, 1.0], [0.5, 0.0]], "not symmetric: .* differ by 0.5"),
         ([[math.nan]], "NaN"),
+        ([[math.inf, 0.0], [0.0, 1.0]], "NaN or infinite entries"),
+        (np.zeros((0, 0)), r"shape \(0, 0\), expected \(n, n\)"),
+        ([[1.0, 0.0], [1.0]], "the matrix is no table of numbers"),
+        ([[{}]], "the matrix is no table of numbers"),
     ],
 )
 def test_matrices_without_ordered_eigenvalues_are_refused(W, sentence):
@@ -371,6 +401,7 @@ def test_matrices_without_ordered_eigenvalues_are_refused(W, sentence):
         graphs.eigenvalues(W)
 
 
-def test_a_team_of_one_has_no_second_eigenvalue():
+@pytest.mark.parametrize("of", [graphs.spectral_gap, graphs.lambda_2])
+def test_a_team_of_one_has_no_second_eigenvalue(of):
     with pytest.raises(ValueError, match="two agents or more"):
-        graphs.spectral_gap([[1.0]])
+        of([[1.0]])

@@ -178,6 +178,22 @@ def test_label_sorted_cuts_the_sorted_samples():
     assert [part.tolist() for part in parts] == [[1, 3], [2, 5], [0, 4]]
 
 
+@pytest.mark.parametrize(
+    ("name", "runs"), [("label_sorted", 1), ("shards", 2)], ids=["label_sorted", "shards"]
+)
+def test_samples_of_one_label_stay_in_their_order(name, runs):
+    """Also many of them, which a sort that is not stable would move."""
+    for part in partition(name, balanced(2, 200), 4):  # labels 0, 1, 0, 1, ...
+        assert len(part) == 100
+        for label in (0, 1):
+            assert (part[part % 2 == label].diff() != 2).sum() < runs
+
+
+def test_truth_is_no_number_of_labels():
+    with pytest.raises(ValueError, match="every_label is 1, expected true or false"):
+        partition("chunks", balanced(), 20, every_label=1)
+
+
 @pytest.mark.parametrize("agents", [5, 10])
 @pytest.mark.parametrize("every_label", [False, True])
 def test_chunks_are_sets_of_labels_that_no_other_agent_has(agents, every_label):

@@ -42,7 +42,7 @@ from peerlearn.checkpoint import FILE_NAME as CHECKPOINT
 from peerlearn.checkpoint import load
 from peerlearn.engines import launcher, rendezvous
 from peerlearn.engines.process_team import ProcessTeam
-from peerlearn.errors import ConfigurationError, Diverged
+from peerlearn.errors import ConfigurationError, Diverged, Unwritten
 from peerlearn.setup import prepare
 from peerlearn.team import Alone
 from peerlearn.words import counted
@@ -285,6 +285,34 @@ def test_whatever_one_process_finds_wrong_is_told_by_all(error, said):
     team._watch.leave()
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_what_one_process_cannot_write_all_hear_as_it_does(rank):
+    told = {"unwritten": ["runs/experiment.json", 28, "No space left on device"]}
+    agreement = {"agents": 5, "device": "cpu"}
+    store = dist.HashStore()
+    store.set("host/1", "b")
+    store.set("1/prepared/1", json.dumps(told if rank == 1 else {"agreement": agreement}))
+    team = ProcessTeam(store, rank=0, size=2, timeout_s=5.0)
+
+    def prepare():
+        if rank == 0:
+            raise Unwritten(Path("runs/experiment.json"), OSError(*told["unwritten"][1:]))
+        return Prepared(agreement)
+
+    with pytest.raises(Unwritten) as caught:
+        team.agree(prepare)
+    assert re.fullmatch(
+        rf"process {rank} \(host .*, agents .*\): cannot write runs/experiment.json: No space left "
+        r"on device; make room for it and go on; what is there stays",
+        str(caught.value),
+    )
+    assert caught.value.errno == 28
+    assert team._shared is caught.value, "all raise it"
+    if rank == 0:
+        assert json.loads(store.get("1/prepared/0")) == told
+    team._watch.leave()
+
+
 class Prepared:
     def __init__(self, agreement):
         self.agreement = lambda: agreement
@@ -424,6 +452,18 @@ def test_an_experiment_in_processes(processes, tmp_path):
     assert (again.returncode, again.stderr) == (0, "")
     assert "2 of 2 runs were finished before, in several\n" in again.stdout
     assert table(tmp_path / "several") in again.stdout
+
+
+def test_a_team_that_cannot_write_ends_as_one_process_does(tmp_path):
+    (tmp_path / "two.toml").write_text(TWO)
+    (tmp_path / "runs" / "experiment.json").mkdir(parents=True)
+    done = peerlearn(tmp_path, "--processes", "2", "--out", "runs")
+    assert done.returncode == 1
+    assert re.fullmatch(
+        r"error: process 0 \(host .*, agents 0 to 1\): cannot write runs/experiment.json: Is a "
+        r"directory; make room for it and go on; what is there stays\n",
+        done.stderr,
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import re
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pytest
@@ -12,6 +15,9 @@ from helpers import classification
 
 import peerlearn as pl
 from peerlearn import record
+from peerlearn.checkpoint import FILE_NAME as CHECKPOINT
+from peerlearn.lock import FILE_NAME as LOCK
+from peerlearn.report import build
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +49,18 @@ def test_schema(written):
     assert start["graph"]["edges"] == [[0, 1], [0, 3], [1, 2], [2, 3]]
     assert start["gradients"] == "loop: asked for"
     assert start["versions"]["torch"] == torch.__version__
+    started = datetime.fromisoformat(start["started"])
+    assert timedelta(0) < datetime.now(timezone.utc) - started < timedelta(minutes=10)
     assert [e["round"] for e in evaluations] == [0, 2, 4, 5]
     for evaluation in evaluations:
         assert evaluation["kind"] == "evaluation"
         assert {len(v) for v in evaluation["measures"].values()} == {4}
         assert set(evaluation["seconds"]) == {"gradient", "exchange", "evaluation", "total"}
     assert end == {"kind": "end", "round": 5}
+
+
+def test_a_run_of_which_nothing_is_drawn_has_two_files_and_its_lock(written):
+    assert {p.name for p in written.iterdir()} == {record.FILE_NAME, CHECKPOINT, LOCK}
 
 
 def test_the_measures_of_the_contract_are_all_there(written):
@@ -68,6 +80,8 @@ def test_reading_gives_what_was_measured(written):
     found = record.read(written)
     assert (found.label, found.seed, found.finished, found.folder) == ("mine", 7, True, written)
     assert found.rounds.tolist() == [0, 2, 4, 5]
+    assert found.events == [{"kind": "end", "round": 5}]
+    assert record.evaluated(written / record.FILE_NAME) == [0, 2, 4, 5]
     for name, values in run.history.items():
         np.testing.assert_array_equal(found.history[name], values)
         np.testing.assert_array_equal(found.final[name], values[-1])
@@ -109,12 +123,14 @@ def test_a_record_cut_anywhere_can_be_written_on(written, tmp_path):
         assert record.read(path).rounds.tolist() == [k for k in before if k <= 2] + [9]
 
 
-def test_damage_in_the_middle_is_told(written, tmp_path):
+@pytest.mark.parametrize("left", [20, -20])
+def test_damage_in_the_middle_is_told(left, written, tmp_path):
     path = tmp_path / record.FILE_NAME
     first, second, *rest = (written / record.FILE_NAME).read_text().splitlines(keepends=True)
-    path.write_text("".join([first, second[:20] + "\n", *rest]))
-    with pytest.raises(ValueError, match=r"is damaged: .* is not JSON"):
+    path.write_text("".join([first, second[:left] + "\n", *rest]))
+    with pytest.raises(ValueError, match=r"is damaged: .* is not JSON") as caught:
         record.read(path)
+    assert len(str(caught.value).replace(str(tmp_path), "")) < 200, "long lines are cut"
 
 
 @pytest.mark.parametrize(
@@ -122,10 +138,12 @@ def test_damage_in_the_middle_is_told(written, tmp_path):
     [
         ("[1]", "has no kind"),
         ('{"round": 2}', "has no kind"),
-        ('{"kind": "start"}', "has no schema"),
+        ('{"kind": ["end"], "round": 2}', "has no kind"),
+        ('{"kind": "start"}', "has no schema and no label and no seed and no agents and no rounds"),
         ('{"kind": "evaluation", "measures": {}}', "has no round and no seconds"),
         ('{"kind": "evaluation", "round": 9, "measures": [], "seconds": {}}', "has no measures"),
-        ('{"kind": "stop"}', "has no round"),
+        ('{"kind": "stop"}', "has no round and no reason"),
+        ('{"kind": "graph", "round": 2}', "has no parts"),
         ('{"kind": "end", "round": null}', "has no round"),
     ],
 )
@@ -136,14 +154,131 @@ def test_a_line_that_lacks_something_is_told(line, lack, written, tmp_path):
         record.read(path)
 
 
+NUMBERS = {"loss": [1.0, 2.0, None, 4.0]}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ({"measures": {"loss": "low"}}, "measures.loss as 'low', expected a list of numbers"),
+        ({"measures": {"loss": 0.5}}, "measures.loss as 0.5, expected a list of numbers"),
+        ({"measures": {"loss": [1, "2", 3, 4]}}, "measures.loss as [1, '2', 3, 4], expected a l"),
+        ({"measures": {"loss": [1, 2, 3]}}, "3 numbers as measures.loss, expected 4"),
+        ({"measures": {"loss": [[1], [2], [3], [4]]}}, "measures.loss as [[1], [2], [3], [4]],"),
+        ({"team": [7]}, "team as [7], expected a table"),
+        ({"team": {"communication": "7"}}, "team.communication as '7', expected a number"),
+        ({"seconds": {"total": "2.5"}}, "seconds.total as '2.5', expected a number"),
+        ({"kind": "graph", "parts": [0, 1]}, "parts as [0, 1], expected a list of lists of agen"),
+        ({"kind": "stop", "reason": "x", "cause": 1}, "cause as 1, expected a text"),
+    ],
+)
+def test_a_line_that_was_mended_wrongly_is_told(line, said, written, tmp_path):
+    path = tmp_path / record.FILE_NAME
+    line = {"kind": "evaluation", "round": 9, "measures": NUMBERS, "seconds": {}, **line}
+    path.write_text((written / record.FILE_NAME).read_text() + json.dumps(line) + "\n")
+    with pytest.raises(ValueError, match=rf"damaged: line 7, .*, gives {re.escape(said)}.*; mend"):
+        record.read(path)
+    with pytest.raises(ValueError, match="damaged: line 7"):  # before it is written on
+        record.cut(path, 5)
+
+
+def drawn(**changed):
+    return {"name": "path", "agents": 3, "edges": [[0, 1], [1, 2]], "schedule": None, **changed}
+
+
+A_GRAPH = "expected a table of its name, its agents and the edges between them"
+MOMENT = "expected a moment, as 2025-01-31T12:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("settings", [], "settings as [], expected a table"),
+        ("task", "digits", "task as 'digits', expected a table"),
+        ("versions", 3, "versions as 3, expected a table"),
+        ("drifts", 5, "drifts as 5, expected a list of rounds"),
+        ("drifts", [5, "6"], "drifts as [5, '6'], expected a list of rounds"),
+        ("falls", ["loss"], "falls as ['loss'], expected a table"),
+        ("falls", {"loss": 1}, "falls.loss as 1, expected true or false"),
+        ("started", 2025, f"started as 2025, {MOMENT}"),
+        ("started", "yesterday", f"started as 'yesterday', {MOMENT}"),
+        ("graph", "path", f"graph as 'path', {A_GRAPH}"),
+        ("graph", {"name": "path", "agents": 3}, A_GRAPH),
+        ("graph", drawn(name=3), A_GRAPH),
+        ("graph", drawn(agents="3"), A_GRAPH),
+        ("graph", drawn(edges=2), A_GRAPH),
+        ("graph", drawn(edges=[[0, 1, 2]]), A_GRAPH),
+        ("graph", drawn(edges=[[0, 1], [2, 3]]), A_GRAPH),
+        ("graph", drawn(edges=[[-1, 0]]), A_GRAPH),
+        ("graph", drawn(positions=[[0.0, 1.0], [1.0, 0.0]]), A_GRAPH),
+        ("graph", drawn(positions=[[0.0, 1.0, 0.0]] * 3), A_GRAPH),
+        ("graph", drawn(positions=[["0", "1"]] * 3), A_GRAPH),
+        ("graph", drawn(positions=[[0.0, 1.0], [1.0, 0.0], [1.0, None]]), A_GRAPH),
+    ],
+)
+def test_a_first_line_that_was_mended_wrongly_is_told(name, value, said, written, tmp_path):
+    path = tmp_path / record.FILE_NAME
+    start, *rest = (written / record.FILE_NAME).read_text().splitlines(keepends=True)
+    path.write_text("".join([json.dumps({**json.loads(start), name: value}) + "\n", *rest]))
+    with pytest.raises(ValueError, match=rf"damaged: line 1, .*, gives .*{re.escape(said)}; mend"):
+        record.read(path)
+
+
+@pytest.mark.parametrize("null", [False, True])
+def test_what_a_record_need_not_say_may_be_left_out(null, written, tmp_path):
+    needed = {"kind", *record.OF_A_RUN, *(n for k in record.NEEDED.values() for n in k)}
+    told = [
+        {n: v if n in needed else None for n, v in line.items() if null or n in needed}
+        for line in lines(written)
+    ]
+    for name, kept in (("mended", told), ("whole", lines(written))):
+        (tmp_path / name).mkdir()
+        path = tmp_path / name / record.FILE_NAME
+        path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    found, whole = record.read_all(tmp_path)
+    assert (found.drifts, found.falls, found.team) == ([], {}, {})
+    np.testing.assert_array_equal(found.history["loss"], whole.history["loss"])
+    assert build(tmp_path).exists()
+
+
+@pytest.mark.parametrize("graph", [drawn(), drawn(name=None, positions=[[0, 1]] * 3)])
+def test_a_graph_that_was_mended_rightly_is_read(graph, written, tmp_path):
+    path = tmp_path / record.FILE_NAME
+    start, *rest = (written / record.FILE_NAME).read_text().splitlines(keepends=True)
+    path.write_text("".join([json.dumps({**json.loads(start), "graph": graph}) + "\n", *rest]))
+    assert record.read(path).start["graph"] == graph
+
+
 def test_a_first_line_without_what_a_report_needs_is_told(written, tmp_path):
     path = tmp_path / record.FILE_NAME
     text = (written / record.FILE_NAME).read_text()
     path.write_text(text.replace('"label": "mine"', '"label": 3').replace('"rounds"', '"turns"', 1))
-    with pytest.raises(
-        ValueError, match="damaged: its first line has no label and no rounds; mend"
-    ):
+    with pytest.raises(ValueError, match=r"damaged: line 1, .*, has no label and no rounds; mend"):
         record.read(path)
+    path.write_text(text.partition("\n")[2])
+    with pytest.raises(ValueError, match=r"damaged: line 1, .*, is no start line; mend"):
+        record.start_line(path)  # nor does a run go on from there
+
+
+@pytest.mark.parametrize(
+    ("events", "diverged", "finished"),
+    [
+        ([], None, False),
+        (["resume", "diverged"], 7, False),
+        (["diverged", "resume"], None, False),
+        (["interrupted"], None, False),
+        (["resume", "end"], None, True),
+    ],
+)
+def test_how_a_run_has_ended(events, diverged, finished):
+    start = {"kind": "start", "label": "x", "seed": 0, "drifts": [3], "falls": {"reward": False}}
+    told = [
+        {"kind": "stop", "round": 7, "cause": kind} if kind.endswith("ed") else {"kind": kind}
+        for kind in events
+    ]
+    found = record.from_lines([start, *told])
+    assert (found.diverged, found.finished, found.events) == (diverged, finished, told)
+    assert (found.drifts, found.falls) == ([3], {"reward": False})
 
 
 def test_bytes_that_are_no_text_are_damage(written, tmp_path):
@@ -155,10 +290,12 @@ def test_bytes_that_are_no_text_are_damage(written, tmp_path):
         record.read(path)
 
 
-def test_another_schema_is_refused(written, tmp_path):
+@pytest.mark.parametrize("schema", [0, 99])
+def test_another_schema_is_refused(schema, written, tmp_path):
     path = tmp_path / record.FILE_NAME
-    path.write_text((written / record.FILE_NAME).read_text().replace('"schema": 1', '"schema": 99'))
-    with pytest.raises(ValueError, match="schema 99, expected 1"):
+    text = (written / record.FILE_NAME).read_text()
+    path.write_text(text.replace('"schema": 1', f'"schema": {schema}'))
+    with pytest.raises(ValueError, match=f"schema {schema}, expected 1"):
         record.read(path)
 
 
@@ -186,6 +323,11 @@ def test_numbers_that_are_not_finite_are_null_on_disk_and_nan_when_read(tmp_path
     np.testing.assert_array_equal(found.history["loss"], [[1.5, math.nan, math.nan]] * 3)
 
 
+def test_what_json_does_not_have_is_told_as_it_has_it():
+    value = {1: (0.5, -math.inf, {"a": [np.float32("nan"), np.int64(3), None, "x", True]})}
+    assert record.as_json(value) == {"1": [0.5, None, {"a": [None, 3, None, "x", True]}]}
+
+
 def test_a_measure_that_comes_late_is_nan_before():
     start = {"kind": "start", "label": "x", "seed": 0}
     rows = [
@@ -201,6 +343,19 @@ def test_a_line_is_on_disk_as_soon_as_it_is_written(tmp_path):
     recorder.write("start", schema=1, label="x", seed=0, agents=3, rounds=2)
     assert record.read(tmp_path).label == "x"
     recorder.close()
+
+
+def test_what_is_kept_is_on_the_disk(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle)))
+    path = tmp_path / record.FILE_NAME
+    recorder = record.Recorder(path)
+    recorder.write("start", schema=1, label="x", seed=0, agents=3, rounds=2)
+    recorder.keep()
+    recorder.close()
+    assert [(s.st_ino, s.st_size) for s in synced] == [(path.stat().st_ino, path.stat().st_size)]
+    assert record.cut(path, 0)  # a checkpoint is there already
+    assert (synced[1].st_ino, synced[1].st_size) == (path.stat().st_ino, path.stat().st_size)
 
 
 def test_all_runs_below_a_folder_in_the_order_of_their_beginning(tmp_path):

@@ -216,7 +216,7 @@ def test_runs_that_were_written_and_runs_that_were_not_stand_in_one_table(tmp_pa
 
 OTHER = {
     "task": {"task": {"name": "digits", "partition": "iid", "batch": 16}},
-    "graph": {"graph": {"agents": 4, "name": "cycle", "schedule": "link_failures(p=0.9)"}},
+    "graph": {"graph": {"agents": 4, "name": "cycle", "edges": [], "schedule": "p=0.9"}},
 }
 
 

@@ -77,6 +77,8 @@ def check_resumed(make_task, algorithm, folder, **options):
         np.testing.assert_array_equal(values, expected)
     events = resumed.record.events
     assert [e["kind"] for e in events if e["kind"] != "stop"] == ["resume", "resume", "end"]
+    where = {"kind", "round", "device", "engine", "processes", "versions"}
+    assert all({*e} == where for e in events if e["kind"] == "resume")
     assert {e["cause"] for e in events if e["kind"] == "stop"} == {"failed"}
     return resumed
 
@@ -135,6 +137,20 @@ def test_schedules_resume_to_the_bit(make, tmp_path):
     resumed = train(graph=make(), out=tmp_path, resume=True)
     assert torch.equal(resumed.theta, whole.theta)
     same_history(resumed, whole)
+
+
+def test_what_is_told_of_a_graph_in_parts_goes_on(tmp_path):
+    def places(round):
+        return [[0.0], [1.0], [2.0], [4.0 if round in (2, 3, 7) else 3.0]]
+
+    def told(run):
+        return [(e["round"], len(e["parts"])) for e in run.record.events if e["kind"] == "graph"]
+
+    graph = pl.graphs.proximity(4, 1.0, places)
+    with pytest.raises(Crash):
+        train(graph=graph, out=tmp_path, on_round=crash_after(6))
+    resumed = train(graph=graph, out=tmp_path, resume=True)
+    assert told(resumed) == told(train(graph=graph)) == [(2, 2), (4, 1), (7, 2), (8, 1)]
 
 
 @pytest.mark.parametrize("gradients", ["loop", "vmap"])
@@ -311,6 +327,7 @@ def test_a_later_drift_is_in_the_record_of_more_rounds(tmp_path):
 OTHERS = {
     "algorithm": ({"algorithm": pl.DSGT()}, ["algorithm was 'DSGD' and is now 'DSGT'"]),
     "setting": ({"algorithm": pl.DSGD(lr=0.5)}, ["settings.lr was", "is now 0.5"]),
+    "numpy": ({"algorithm": pl.DSGD(lr=np.float64(0.5))}, ["settings.lr was", "is now 0.5"]),
     "seed": ({"seed": 4}, ["seed was 0 and is now 4"]),
     "rounds": ({"rounds": 6}, ["rounds was 9 and is now 6"]),
     "how often": ({"evaluate_every": 2}, ["evaluate_every was 3 and is now 2"]),
@@ -366,6 +383,16 @@ def test_a_record_that_ends_before_its_checkpoint_is_told(lines, tmp_path):
     with pytest.raises(ConfigurationError, match=said):
         train(out=tmp_path, resume=True)
     assert record.read_bytes() == kept
+
+
+@pytest.mark.parametrize(("rounds", "until"), [(9, 6), (8, 8)])
+def test_the_latest_evaluation_before_a_checkpoint_is_needed_too(rounds, until, tmp_path):
+    train(out=tmp_path, rounds=rounds, callback=lambda e: e["round"] == until)
+    record = tmp_path / "record.jsonl"
+    lines = record.read_text().splitlines(keepends=True)
+    record.write_text("".join(x for x in lines if f'"round": {until}, "measures"' not in x))
+    with pytest.raises(ConfigurationError, match=f"lacks the evaluation of round {until}, though"):
+        train(out=tmp_path, rounds=rounds, resume=True)
 
 
 def test_a_record_whose_checkpoint_is_gone_is_left_alone(tmp_path):

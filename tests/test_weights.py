@@ -86,7 +86,7 @@ def test_connected_graphs_fulfil_every_need(name, graph):
 
 @pytest.mark.parametrize("name", [n for n in WEIGHTS if n.startswith("lazy")])
 def test_lazy_rules_have_no_negative_eigenvalue(name):
-    graph = suited(name, graphs.star(6))
+    graph = suited(name, nx.lollipop_graph(4, 2))  # of several degrees
     lazy, plain = WEIGHTS[name](graph), WEIGHTS[name.removeprefix("lazy_")](graph)
     assert graphs.lambda_N(lazy) >= -1e-12
     np.testing.assert_allclose(lazy.toarray(), (np.eye(6) + plain.toarray()) / 2, atol=1e-15)
@@ -127,6 +127,7 @@ def test_uniform_needs_a_complete_graph():
     ("graph", "sentence"),
     [
         (nx.path_graph(["a", "b"]), "the nodes of the graph are a, b, expected the agents 0 to 1"),
+        (nx.grid_2d_graph(1, 2), r"the nodes of the graph are \(0, 0\), \(0, 1\), expected the a"),
         (nx.path_graph([1, 2]), "or number them in the graph's order with graphs.from_networkx"),
         (nx.path_graph([-1, 0]), "or number them in the graph's order with graphs.from_networkx"),
         (nx.DiGraph([(0, 1)]), "got a DiGraph"),
@@ -151,18 +152,29 @@ def test_a_given_matrix_comes_back_as_it_is(make):
     assert W.toarray().tolist() == matrix
 
 
+@pytest.mark.parametrize("make", [np.array, sparse.csr_array])
+def test_a_given_matrix_of_whole_numbers_mixes_numbers_of_any_kind(make):
+    assert graphs.given(make(np.eye(2, dtype=int)))(graphs.path(2)).dtype == np.float64
+
+
 def test_a_given_matrix_is_not_shared_with_those_who_use_it():
     rule = graphs.given(np.eye(2))
     rule(graphs.path(2)).data[:] = 7
     assert rule(graphs.path(2)).toarray().tolist() == np.eye(2).tolist()
 
 
+def test_a_zero_that_is_written_down_is_no_weight():
+    stored = sparse.coo_array(([1.0, 1.0, 1.0, 0.0], ([0, 1, 2, 0], [0, 1, 2, 2])))
+    assert graphs.given(stored)(graphs.path(3)).toarray().tolist() == np.eye(3).tolist()
+
+
 def test_a_given_matrix_must_fit_the_graph():
     rule = graphs.given(graphs.metropolis(graphs.cycle(4)))
     with pytest.raises(ValueError, match=r"0.333333 in row 0, column 3; .* a rule instead"):
         rule(graphs.path(4))
-    with pytest.raises(ValueError, match="are for 4 agents, the graph has 5"):
-        rule(graphs.path(5))
+    for agents in (3, 5):
+        with pytest.raises(ValueError, match=f"are for 4 agents, the graph has {agents}"):
+            rule(graphs.path(agents))
     with pytest.raises(ValueError, match=r"shape \(2, 3\), expected \(n, n\)"):
         graphs.given(np.zeros((2, 3)))
     with pytest.raises(ValueError, match="NaN"):
@@ -188,6 +200,13 @@ PAIR, TRIPLE = graphs.path(2), graphs.path(3)
     [
         (HALF, PAIR, ALL, []),
         ([[0.5, 0.4], [0.4, 0.5]], PAIR, Needs.NOTHING, ["row 0 sums to 0.9"]),
+        ([[0.5, 0.5], [0.5, 0.0]], PAIR, Needs.NOTHING, ["row 1 sums to 0.5"]),
+        (
+            [[0.6, 0.5, -0.1], [0.5, 0.0, 0.5], [-0.1, 0.5, 0.6]],
+            TRIPLE,
+            Needs.NOTHING,
+            ["at 2 places; the first is -0.1 in row 0, column 2"],
+        ),
         ([[0.5, 0.5], [1.0, 0.0]], PAIR, Needs.NOTHING, []),
         ([[0.5, 0.5], [1.0, 0.0]], PAIR, Needs.DOUBLY_STOCHASTIC, ["column 0 sums to 1.5"]),
         ([[0.5, 0.5], [1.0, 0.0]], PAIR, Needs.SYMMETRIC, ["not symmetric: .* differ by 0.5"]),
@@ -228,6 +247,8 @@ PAIR, TRIPLE = graphs.path(2), graphs.path(3)
             ["row 0 sums to 0.9", r"Assumption 2 \(c\), .* rows do not sum to one"],
         ),
         (HALF, TRIPLE, ALL, ["are for 2 agents, expected the 3 of the graph"]),
+        (np.eye(3), PAIR, ALL, ["are for 3 agents, expected the 2 of the graph"]),
+        (np.full((3, 3), 0.3), TRIPLE, Needs.NOTHING, ["row 0 sums to 0.9", "at 2 places; the fi"]),
         ([[0.5, 0.5]], TRIPLE, ALL, [r"shape \(1, 2\), expected \(n, n\)"]),
         ([[np.inf, 0.5], [0.5, 0.5]], PAIR, ALL, ["NaN or infinite"]),
         ([[1.0]], graphs.complete(1), ALL, []),
@@ -245,6 +266,7 @@ def test_a_disconnected_graph_breaks_assumption_2c():
     (sentence,) = weights.problems(graphs.metropolis(graph), graph, ALL)
     assert "(c)" in sentence
     assert "2 times" in sentence
+    assert weights.problems(graphs.metropolis(graph), graph, ALL, apart=True) == []
 
 
 def test_negative_eigenvalues_are_no_violation():
@@ -266,6 +288,16 @@ def test_parts_that_never_hear_of_each_other_are_counted(blocks):
 def test_hearing_in_one_direction_around_a_circle_is_enough():
     assert weights.parts(0.5 * np.eye(5) + 0.5 * np.roll(np.eye(5), 1, axis=1)) == []
     assert weights.parts(np.array([[1.0, 0.0], [0.5, 0.5]]))  # agent 0 hears of nobody
+
+
+@pytest.mark.parametrize("n", range(4, 24, 2))
+def test_agents_that_only_swap_do_not_come_nearer(n):
+    ring = graphs.cycle(n)
+    (said,) = weights.disagreement(nx.to_numpy_array(ring) / 2)  # with an eigenvalue of -1
+    assert "an eigenvalue of modulus 1, expected less than one" in said
+    (said,) = weights.problems(nx.to_numpy_array(ring) / 2, ring, Needs.ASSUMPTION_2)
+    assert said.startswith("Assumption 2 (d), I >= W > -I: the eigenvalues reach from -1 to 1")
+    assert weights.disagreement(graphs.metropolis(ring)) == []
 
 
 def test_lazy_weights_take_the_name_of_a_rule():

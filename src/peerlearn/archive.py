@@ -108,7 +108,6 @@ class Archive:
             learner=team.deal(learner, total),
             traffic=team.deal(counted, total, traffic),
         )
-        self._saved = found.round
         if found.round < setup.rounds:
             where = {n: v for n, v in setup.describe().items() if n in WHERE}
             self.write("resume", round=found.round, **where)

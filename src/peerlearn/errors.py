@@ -71,15 +71,23 @@ class Lost(PeerlearnError):
 
 
 class Unwritten(PeerlearnError, OSError):
-    """The system refuses to write a file of a run or a report; the runs stay as they are."""
+    """The system refuses to write a file of a run or a report; the runs stay as they are.
 
-    def __init__(self, path: Path, error: Exception) -> None:
+    Args:
+        path: the file.
+        error: what the system says.
+        who: the process that writes, where others tell of it.
+    """
+
+    def __init__(self, path: Path, error: Exception, who: str = "") -> None:
         self.path = path
         reason = getattr(error, "strerror", None) or str(error)
+        whose = f"{who}: " if who else ""
         super().__init__(
-            f"cannot write {path}: {reason}; make room for it and go on; what is there stays"
+            f"{whose}cannot write {path}: {reason}; make room for it and go on; what is there stays"
         )
         self.errno, self.strerror = getattr(error, "errno", None), reason
+        self.parts = [str(path), self.errno, reason]  # of which another process makes it again
         self.filename = str(path)
 
     def __str__(self) -> str:

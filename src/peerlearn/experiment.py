@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import record
-from .checkpoint import differences
+from . import experiment_folder, record
 from .checks import team_problems
 from .config import Experiment, parse
 from .engines import join
@@ -29,9 +28,6 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-MAY_DIFFER = ("name", "seeds", "device", "engine", "timeout_s", "checkpoint_every")
-NAMED = 3  # runs of another configuration in an error, for they mostly differ in the same
 
 __all__ = ["FILE_NAME", "Experiment", "Outcome", "Step", "load", "read", "run"]
 
@@ -63,26 +59,35 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     Raises:
         ConfigurationError: every mistake found, each with the path of its key.
     """
-    raw = _tables(Path(path))
+    path = Path(path)
+    raw = _of_folder(path) if path.is_dir() else _of_file(path)
     problems = [p for text in overrides for p in override(raw, text)]
     experiment, found = parse(raw)
     problems += found
     if problems or experiment is None:
-        raise ConfigurationError([str(p) for p in dict.fromkeys(problems)])
+        raise ConfigurationError([str(p) for p in problems])
     return experiment
 
 
-def _tables(path: Path) -> dict[str, Any]:
-    if path.is_dir():
-        path = path / FILE_NAME
+def _of_file(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
-        return _without_none(json.loads(text)) if path.name == FILE_NAME else tomllib.loads(text)
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError([f"cannot read {path}: {error.strerror}"]) from error
-    except ValueError as error:  # of TOML, of JSON or of UTF-8
-        kind = "JSON" if path.name == FILE_NAME else "TOML"
-        raise ConfigurationError([f"{path} is not a {kind} file: {error}"]) from error
+    except ValueError as error:  # of TOML or of UTF-8
+        raise ConfigurationError([f"{path} is not a TOML file: {error}"]) from error
+
+
+def _of_folder(folder: Path) -> dict[str, Any]:
+    if not (folder / FILE_NAME).exists():
+        raise ConfigurationError([
+            f"{folder} has no {FILE_NAME} that tells what was asked for; give an experiment file, "
+            "or the folder of its runs"
+        ])  # fmt: skip
+    try:
+        return _without_none(experiment_folder.described(folder / FILE_NAME))
+    except ValueError as error:
+        raise ConfigurationError([str(error)]) from error
 
 
 def _without_none(value: Any) -> Any:
@@ -184,7 +189,7 @@ def _checked(experiment: Experiment, folder: Path, resume: bool, team: Team) -> 
     if problems := team_problems(team.size, experiment.first_task.agents):
         raise ConfigurationError(problems)
     if team.leads:
-        _check_folder(experiment, folder, resume, team)
+        experiment_folder.check(experiment, folder, resume, team)
     return experiment
 
 
@@ -196,24 +201,12 @@ def _written(experiment: Experiment, folder: Path, team: Team, stack: ExitStack)
     if not team.leads:
         return experiment
     stack.enter_context(holding(folder))
-    content = json.dumps(_described(experiment, folder), indent=2, ensure_ascii=False)
+    content = json.dumps(
+        experiment_folder.with_others(experiment, folder), indent=2, ensure_ascii=False
+    )
     with replacing(folder / FILE_NAME) as scratch:
         scratch.write_text(content + "\n", encoding="utf-8")
     return experiment
-
-
-def _described(experiment: Experiment, folder: Path) -> dict[str, Any]:
-    """The experiment, with methods and seeds of an earlier one whose runs stay beside its own."""
-    told, path, others = experiment.describe(), folder / FILE_NAME, _other_runs(experiment, folder)
-    if not others or not path.exists():
-        return told
-    kept = json.loads(path.read_text(encoding="utf-8"))
-    labels = {run.parent.name for run in others} - {*experiment.algorithms}
-    seeds = {run.name for run in others} - {f"seed-{seed}" for seed in told["seeds"]}
-    methods = [method for method in kept["algorithms"] if method["label"] in labels]
-    more = [seed for seed in kept.get("seeds", ()) if f"seed-{seed}" in seeds]
-    both = {"seeds": [*told["seeds"], *more], "algorithms": [*told["algorithms"], *methods]}
-    return {**told, **both}
 
 
 def _run_one(
@@ -226,11 +219,12 @@ def _run_one(
     progress: Callable[[Step], None],
 ) -> None:
     request = experiment.request(label, seed, outcome.folder, resume=True)
-    before = team.tell(_ended(request["out"], request["rounds"]) if team.leads else None)
+    rounds = experiment.settings.rounds
+    before = team.tell(experiment_folder.ended(request["out"], rounds) if team.leads else None)
     if before is not None:
         outcome.skipped += before["finished"]
         outcome.failures += before["failures"]
-        progress(Step(label, seed, experiment.settings.rounds))
+        progress(Step(label, seed, rounds))
         return
 
     def evaluated(evaluation: Evaluation) -> None:
@@ -244,95 +238,3 @@ def _run_one(
         )  # fmt: skip
     except Diverged as failure:
         outcome.failures.append(str(failure))
-
-
-def _ended(folder: Path, rounds: int) -> dict[str, Any] | None:
-    """How a run ended that would end the same way again: it is finished, or diverged."""
-    path = folder / record.FILE_NAME
-    if not path.exists() or not record.start_line(path):
-        return None
-    kept = record.read(path)
-    if kept.finished and kept.start["rounds"] == rounds:
-        return {"finished": True, "failures": []}
-    diverged = kept.diverged is not None
-    return {"finished": False, "failures": [_as_before(kept)]} if diverged else None
-
-
-def _as_before(kept: record.Record) -> str:
-    reason = kept.events[-1]["reason"]
-    return f"{reason}; this was found before, remove {kept.folder} to train it again"
-
-
-def _check_folder(experiment: Experiment, folder: Path, resume: bool, team: Team) -> None:
-    """Refuse a folder whose runs are not those of this experiment."""
-    if folder.exists() and not folder.is_dir():
-        raise ConfigurationError([f"{folder} is a file, expected a folder for the runs"])
-    others = sorted(p.parent for p in folder.rglob(FILE_NAME) if p.parent != folder)
-    if others:
-        raise ConfigurationError(
-            [f"{folder} holds other experiments, such as {others[0]}; choose another folder"]
-        )
-    if not resume and any(folder.rglob(record.FILE_NAME)):
-        raise ConfigurationError(
-            [f"{folder} holds another run; resume it, choose another folder, or remove it"]
-        )
-    found = list(_hindrances(experiment, folder, team)) or _other_request(experiment, folder)
-    if found:
-        more = [f"and {len(found) - NAMED} more like these"] if len(found) > NAMED else []
-        raise ConfigurationError(found[:NAMED] + more)
-
-
-def _other_request(experiment: Experiment, folder: Path) -> list[str]:
-    """Runs that this experiment does not name stay beside its own only if their request is alike.
-
-    There may be other seeds and other methods.
-    """
-    path, others = folder / FILE_NAME, _other_runs(experiment, folder)
-    if not others or not path.exists():
-        return []
-    try:
-        kept = _request(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return [
-            f"{path} is damaged, so nobody can tell whether the runs beside it, such as "
-            f"{min(others)}, are of this request; remove it, or choose another folder"
-        ]
-    wanted = _request(json.loads(json.dumps(experiment.describe())))
-    both = kept["algorithms"].keys() & wanted["algorithms"].keys()
-    for told in (kept, wanted):
-        told["algorithms"] = {label: told["algorithms"][label] for label in both}
-    changed = differences(kept, wanted)
-    return changed and [
-        f"{folder} holds runs of another request, such as {min(others)}: {'; '.join(changed[:5])}; "
-        "choose another folder for this one"
-    ]
-
-
-def _other_runs(experiment: Experiment, folder: Path) -> list[Path]:
-    """The folders of the runs that this experiment does not name."""
-    names = {(label, seed) for label in experiment.algorithms for seed in experiment.settings.seeds}
-    requested = {folder / label / f"seed-{seed}" for label, seed in names}
-    return [p.parent for p in folder.rglob(record.FILE_NAME) if p.parent not in requested]
-
-
-def _request(told: dict[str, Any]) -> dict[str, Any]:
-    """What all runs of an experiment have in common, and its methods by their labels."""
-    alike = {name: value for name, value in told.items() if name not in MAY_DIFFER}
-    return {**alike, "algorithms": {a["label"]: a for a in told["algorithms"]}}
-
-
-def _hindrances(experiment: Experiment, folder: Path, team: Team) -> Iterator[str]:
-    """What keeps the runs begun in ``folder`` from going on."""
-    for seed in experiment.settings.seeds:
-        requests = {
-            label: experiment.request(label, seed, folder, resume=True)
-            for label in experiment.algorithms
-        }
-        begun = {a: r for a, r in requests.items() if (r["out"] / record.FILE_NAME).exists()}
-        task = experiment.task(seed) if begun else experiment.first_task
-        for label, request in begun.items():
-            method, graph = experiment.algorithms[label], experiment.graph_of(label)
-            try:
-                prepare(task, method, graph, **request, team=team)
-            except ConfigurationError as error:
-                yield from error.problems

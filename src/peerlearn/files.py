@@ -21,8 +21,6 @@ def writing(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except Unwritten:
-        raise
     except (OSError, SafetensorError) as error:
         raise Unwritten(path, error) from error
 

@@ -36,8 +36,6 @@ def override(raw: dict[str, Any], text: str) -> list[Problem]:
 
 
 def _value(text: str) -> Any:
-    if text in ("true", "false"):
-        return text == "true"
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

@@ -51,26 +51,29 @@ from typing import Any
 import numpy as np
 
 from .files import replacing, writing
+from .lines import uneven, wrong
 
 SCHEMA = 1
 FILE_NAME = "record.jsonl"
 ROUND = {"round": int}
+OF_A_RUN = {"label": str, "seed": int, "agents": int, "rounds": int}
 NEEDED: dict[str, dict[str, type]] = {
-    "start": {"schema": int},
+    "start": {"schema": int, **OF_A_RUN},
     "evaluation": {**ROUND, "measures": dict, "seconds": dict},
+    "graph": {**ROUND, "parts": list},
+    "stop": {**ROUND, "reason": str},
 }
-OF_A_RUN = {"label": str, "seed": int, "agents": int, "rounds": int}  # which no report can lack
 EXPERIMENT_FILE = "experiment.json"  # beside the folders of an experiment's runs, as are
 PAGE, TABLE, FIGURES = "report.html", "table.csv", "figures"  # of its report
 
 
 class Recorder:
-    """Appends lines to a record."""
+    """Appends lines to a record, in a folder that is there."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
+        with writing(path):
+            self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
 
     def write(self, kind: str, **fields: Any) -> None:
         line = json.dumps({"kind": kind, **as_json(fields)}, allow_nan=False) + "\n"
@@ -126,12 +129,12 @@ class Record:
     @property
     def drifts(self) -> list[int]:
         """The rounds in which the distribution of the stream changed."""
-        return self.start.get("drifts", [])
+        return self.start.get("drifts") or []
 
     @property
     def falls(self) -> dict[str, bool]:
         """measure -> whether less of it is better, as far as the task has declared it."""
-        return self.start.get("falls", {})
+        return self.start.get("falls") or {}
 
     @property
     def finished(self) -> bool:
@@ -156,17 +159,12 @@ def read(path: str | Path) -> Record:
     if not path.is_file():
         raise ValueError(f"{path} is no record of a run, nor a folder that holds one")
     lines = list(_lines(path))
-    if not lines or lines[0].get("kind") != "start":
-        raise ValueError(f"{path} holds no run: its first line is no start line")
+    if not lines:
+        raise ValueError(f"{path} holds no run: it has no start line")
     if lines[0]["schema"] != SCHEMA:
         raise ValueError(
             f"{path} has schema {lines[0]['schema']}, expected {SCHEMA}; "
             "read it with the version of peerlearn that wrote it"
-        )
-    if missing := _missing(lines[0], OF_A_RUN):
-        raise ValueError(
-            f"{path} is damaged: its first line {missing}; mend it, or "
-            f"remove {path.parent} to train this run again"
         )
     return from_lines(lines, path.parent)
 
@@ -179,7 +177,7 @@ def from_lines(lines: Iterable[dict[str, Any]], folder: Path | None = None) -> R
         start=start,
         rounds=np.array([e["round"] for e in evaluations], int),
         history=_columns([e["measures"] for e in evaluations]),
-        team=_columns([e.get("team", {}) for e in evaluations]),
+        team=_columns([e.get("team") or {} for e in evaluations]),
         seconds=_columns([e["seconds"] for e in evaluations]),
         events=[e for e in rest if e["kind"] != "evaluation"],
         folder=folder,
@@ -192,14 +190,14 @@ def read_all(folder: str | Path) -> list[Record]:
     Raises:
         ValueError: there is none, or one cannot be read.
     """
-    found = sorted(Path(folder).rglob(FILE_NAME), key=lambda p: (p.stat().st_ctime_ns, str(p)))
+    found = sorted(Path(folder).rglob(FILE_NAME))
     paths = [p for p in found if start_line(p)]  # a run killed before its first line has none
     if not paths:
         folders = Path(folder).is_dir()
         why = f"no {FILE_NAME} in it or below it tells of one" if folders else "it is no folder"
         raise ValueError(f"{folder} holds no run: {why}")
     records = [read(p) for p in paths]
-    return sorted(records, key=lambda r: r.start.get("started", ""))
+    return sorted(records, key=lambda r: r.start.get("started") or "")
 
 
 def cut(path: Path, round: int, start: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
@@ -232,6 +230,7 @@ def evaluated(path: Path) -> list[int]:
 
 
 def _lines(path: Path) -> Iterable[dict[str, Any]]:
+    counts: dict[str, int] = {}  # of the numbers of each measure
     with open(path, encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, start=1):
             try:
@@ -241,7 +240,7 @@ def _lines(path: Path) -> Iterable[dict[str, Any]]:
                     return  # a crash has cut it short
                 problem = "is not JSON"
             else:
-                problem = _line_problem(found)
+                problem = _line_problem(found, number == 1) or uneven(found, counts)
             if problem:
                 raise ValueError(
                     f"{path} is damaged: line {number}, {line[:80]!r}, {problem}; mend it, or "
@@ -250,16 +249,15 @@ def _lines(path: Path) -> Iterable[dict[str, Any]]:
             yield found
 
 
-def _line_problem(line: Any) -> str:
-    """What a line lacks, if anything."""
+def _line_problem(line: Any, first: bool) -> str:
+    """What is wrong with a line, if anything."""
     if not isinstance(line, dict) or not isinstance(line.get("kind"), str):
         return "has no kind"
-    return _missing(line, NEEDED.get(line["kind"], ROUND))
-
-
-def _missing(line: dict[str, Any], needed: Mapping[str, type]) -> str:
+    if first and line["kind"] != "start":
+        return "is no start line"
+    needed = NEEDED.get(line["kind"], ROUND)
     missing = [name for name, kind in needed.items() if not isinstance(line.get(name), kind)]
-    return f"has no {' and no '.join(missing)}" if missing else ""
+    return f"has no {' and no '.join(missing)}" if missing else wrong(line)
 
 
 def _columns(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
@@ -282,6 +280,4 @@ def as_json(value: Any) -> Any:
         return as_json(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    if isinstance(value, Path):
-        return str(value)
     return value

@@ -12,7 +12,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from .files import replacing
+from .files import replacing, writing
 
 FOLDER = "snapshots"
 
@@ -27,7 +27,8 @@ def path(folder: Path, round: int) -> Path:
 
 def save(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write a file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as scratch:
         save_file({name: t.cpu().contiguous() for name, t in tensors.items()}, scratch)
 

@@ -65,6 +65,7 @@ class Team(ABC):
 
         Raises:
             ConfigurationError: they have not, or one could not; all raise the same one.
+            Unwritten: one could not write a file; all raise it.
         """
 
     def takes(self, graph: str) -> None:

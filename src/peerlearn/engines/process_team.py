@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, ClassVar
 from zlib import crc32
 
@@ -21,6 +22,7 @@ from ..errors import (
     Diverged,
     Lost,
     PeerlearnError,
+    Unwritten,
     in_short,
     sentences,
 )
@@ -125,26 +127,37 @@ class ProcessTeam(Group):
         self.round, self.graphs, self._met = 0, 0, None
         self._taken.clear()
         self.be_patient(JOIN_S)
+        cause: Exception | None = None
         try:
             prepared = prepare()
-            agreement = as_json(prepared.agreement())  # type: ignore[attr-defined]
+            own = {"agreement": as_json(prepared.agreement())}  # type: ignore[attr-defined]
+        except Unwritten as error:
+            own, cause = {"unwritten": error.parts}, error
         except (ValueError, OSError) as error:
-            own = {"problems": sentences(error)}
-            raise self.common(ConfigurationError(self._compare(own))) from error
-        found = self._compare({"agreement": agreement})
-        if found:
-            raise self.common(ConfigurationError(found))
+            own, cause = {"problems": sentences(error)}, error
+        mistake = self._compare(own)
+        if mistake is not None:
+            raise self.common(mistake) from cause
         return prepared
 
     def common(self, error: Raised) -> Raised:
         self._shared = error
         return error
 
-    def _compare(self, own: dict[str, Any]) -> list[str]:
+    def _compare(self, own: dict[str, Any]) -> ConfigurationError | Unwritten | None:
         """Tell the others what was prepared here; what is wrong anywhere, the same everywhere."""
         self._post("prepared", own)
         told = [self._read("prepared", rank) for rank in range(self.size)]
         self._total = next((t["agreement"]["agents"] for t in told if "agreement" in t), self.size)
+        for rank, one in enumerate(told):
+            if "unwritten" in one:
+                path, *system = one["unwritten"]
+                who = self.name(rank) if self.size > 1 else ""
+                return Unwritten(Path(path), OSError(*system), who)
+        found = self._problems(told)
+        return ConfigurationError(found) if found else None
+
+    def _problems(self, told: list[dict[str, Any]]) -> list[str]:
         problems = [t.get("problems", []) for t in told]
         if any(problems):
             if all(p == problems[0] for p in problems):

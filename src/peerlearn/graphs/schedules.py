@@ -45,7 +45,7 @@ class _OfGraph(GraphSchedule):
     @cached_property
     def edges(self) -> np.ndarray:
         """(E, 2)"""
-        return np.array(self.graph.edges, np.int64).reshape(-1, 2)
+        return np.array(self.graph.edges, np.int64)
 
     def union(self) -> nx.Graph:
         """A schedule that thins out a graph brings each of its edges in time, however seldom."""
@@ -120,7 +120,7 @@ class random_matchings(_OfGraph):
     @cached_property
     def window(self) -> int:  # type: ignore[override]
         # An edge is surely taken if it comes before the at most 2 d_max - 2 that share an end.
-        rivals = max(0, 2 * max(degree for _, degree in self.graph.degree) - 2)
+        rivals = 2 * max(degree for _, degree in self.graph.degree) - 2
         return _rounds_to_see_all(len(self.edges), rivals / (rivals + 1))
 
     def at(self, round: int, positions: Any = None) -> nx.Graph:
@@ -279,4 +279,4 @@ def _rounds_to_see_all(edges: int, missing: float) -> int:
     """
     if edges == 0 or missing <= 0:
         return 1
-    return max(1, math.ceil(math.log(1e6 * edges) / -math.log(missing)))
+    return math.ceil(math.log(1e6 * edges) / -math.log(missing))

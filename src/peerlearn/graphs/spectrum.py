@@ -27,7 +27,7 @@ def fiedler_value(graph: nx.Graph) -> float:
     """
     if len(graph) < 2:
         return 0.0
-    laplacian = nx.laplacian_matrix(graph, nodelist=sorted(graph), weight=None).astype(float)
+    laplacian = nx.laplacian_matrix(graph, weight=None).astype(float)
     return max(0.0, -lambda_2(-laplacian))
 
 

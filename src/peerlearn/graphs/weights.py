@@ -147,7 +147,7 @@ def problems(W: Matrix, graph: nx.Graph, needs: Needs, apart: bool = False) -> l
         found.append(_mirror(W))
     if Needs.ASSUMPTION_2 in needs:
         found += _assumption_2(W, graph, apart)
-    elif not found[0]:
+    else:
         found.append(_outside(W, graph))
     return [sentence for sentence in found if sentence]
 

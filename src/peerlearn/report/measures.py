@@ -156,8 +156,7 @@ def outcome(record: Record) -> str:
     if last_event["kind"] == "end":
         return ""
     if last_event["kind"] == "stop":
-        reason = last_event.get("reason", "no reason was given")
-        return f"stopped after {counted(last_event['round'], 'round')}: {reason}"
+        return f"stopped after {counted(last_event['round'], 'round')}: {last_event['reason']}"
     return "not finished" if record.rounds.size else "nothing evaluated yet"
 
 
