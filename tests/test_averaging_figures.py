@@ -140,4 +140,4 @@ def test_mcmahans_network_has_1663370_parameters() -> None:
     (runs,) = short("averaging-mcmahan").values()
     (run,) = runs["periodic 1"]
     assert run.start["parameters"] == 1_663_370
-    assert communication(run)[-1] == pytest.approx(20 * 6 * 1_663_370 * 4 / 1e6)
+    assert communication(run)[-1] == pytest.approx(5 * 6 * 1_663_370 * 4 / 1e6)

@@ -73,7 +73,7 @@ class Figure2McMahan(Averaging):
     published = Figure2.published
 
     def teams(self, short: bool) -> dict[str, Team]:
-        agents, rounds = (3, 20) if short else (100, rounds_for(100, 20))
+        agents, rounds = (3, 5) if short else (100, rounds_for(100, 20))
         protocols = {"nosync": Isolated(**SGD), **periodic(1), **dynamic((3.0,))}
         task = partial(stream, agents, "mcmahan_cnn")
         return {f"{agents} agents": Team(task, rounds, protocols)}
