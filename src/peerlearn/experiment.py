@@ -29,6 +29,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+HERE = ("engine=stacked", "device=auto")  # wherever the run was trained
+
 __all__ = ["FILE_NAME", "Experiment", "Outcome", "Step", "load", "read", "run"]
 
 
@@ -112,13 +114,13 @@ def read(folder: str | Path) -> Run:
     """
     kept = record.read(folder)
     whole = Path(folder).parent.parent
-    experiment = load(whole)
+    experiment = load(whole, HERE)
     if kept.label not in experiment.algorithms:
         raise unknown("label", kept.label, experiment.algorithms)
     request = experiment.request(kept.label, kept.seed, whole, resume=True)
     setup = prepare(
         experiment.task(kept.seed), experiment.algorithms[kept.label],
-        experiment.graph_of(kept.label), **{**request, "engine": "stacked"},
+        experiment.graph_of(kept.label), **request,
     )  # fmt: skip
     found = setup.checkpoint
     if found is None:
