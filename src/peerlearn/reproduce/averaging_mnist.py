@@ -204,7 +204,8 @@ class Figure8(Averaging):
         agents, rounds = (5, 100) if short else (10, 600)
         spreads = (0.0, 5.0) if short else (0.0, 0.25, 0.5, 1.0, 2.0, 5.0)
         once = PeriodicAveraging(period=rounds, **SGD)
-        protocols = {**periodic(1, 10, 100), "one averaging": once, **dynamic((0.3, 3.0))}
+        often = (1, 10) if short else (1, 10, 100)  # in a short run the last is one averaging
+        protocols = {**periodic(*often), "one averaging": once, **dynamic((0.3, 3.0))}
         return {
             f"epsilon {e:g}": Team(partial(started_apart, agents, e), rounds, protocols)
             for e in spreads
