@@ -308,10 +308,10 @@ def test_a_run_that_cannot_be_read_is_told(trained):
     with pytest.raises(ValueError, match="unknown label 'DSGD'"):
         experiment.read("out/DSGD/seed-3")
     path.unlink()
-    with pytest.raises(ConfigurationError, match=r"^out has no experiment.json that tells"):
+    with pytest.raises(ConfigurationError, match=r"/out has no experiment.json that tells"):
         experiment.read("out/DSGD/seed-3")
     path.write_text(told[:9])
-    with pytest.raises(ConfigurationError, match=r"^out/experiment.json is damaged: "):
+    with pytest.raises(ConfigurationError, match=r"out/experiment.json is damaged: "):
         experiment.read("out/DSGD/seed-3")
     path.write_text(told)
     Path("out/DSGD/seed-3/checkpoint.safetensors").unlink()
@@ -338,6 +338,16 @@ def test_a_method_that_diverged_is_not_trained_again():
     assert again.stderr.startswith(first.stderr.strip())
     assert "found before, remove out/DSGT/seed-0 to train it again" in again.stderr
     assert Path("out/DSGT/seed-0/record.jsonl").read_bytes() == text
+
+
+def test_a_method_that_diverged_is_trained_on_for_other_rounds():
+    table = TINY.partition("[[algorithms]]")[0].replace("seeds = [0, 1]", "")
+    rate = "{schedule = 'linear', start = 1e30, end = 0.0}"
+    Path("tiny.toml").write_text(f"{table}[[algorithms]]\nname = 'DSGT'\nlr = {rate}\n")
+    assert experiment.run(experiment.load("tiny.toml"), "out").failures
+    again = experiment.run(experiment.load("tiny.toml", ["rounds=8"]), "out", resume=True)
+    assert "found before" not in again.failures[0]
+    assert record.read("out/DSGT/seed-0").start["rounds"] == 8
 
 
 def test_progress_is_told_for_every_round_and_evaluation():

@@ -59,7 +59,6 @@ WEIGHTS = {
 SCHEDULES = {
     "function": lambda: graphs.function(ring, 4),
     "partial": lambda: graphs.function(partial(ring, agents=4), 4),
-    "window": lambda: graphs.function(ring, 4, window=2),
     "positions": lambda: graphs.proximity(4, 1.0, Position(0.5)),
     "other positions": lambda: graphs.proximity(4, 1.0, Position(0.25)),
     "partial positions": lambda: graphs.proximity(4, 1.0, partial(np.full, (4, 2))),

@@ -313,6 +313,33 @@ def test_fewer_rounds_are_fine_until_they_are_done(tmp_path):
         train(rounds=6, out=tmp_path, resume=True)
 
 
+def test_a_last_round_that_is_none_any_more_is_evaluated_no_more_than_others(tmp_path):
+    train(rounds=8, out=tmp_path)
+    assert pl.record.read(tmp_path).rounds.tolist() == [0, 3, 6, 8]
+    longer = train(rounds=12, out=tmp_path, resume=True)
+    assert longer.record.rounds.tolist() == [0, 3, 6, 9, 12]
+    same_history(longer, train(rounds=12))
+
+
+def test_a_round_that_becomes_the_last_one_is_evaluated(tmp_path):
+    with pytest.raises(Crash):
+        train(rounds=12, out=tmp_path, checkpoint_every=4, on_round=crash_after(5))
+    shorter = train(rounds=4, out=tmp_path, resume=True)
+    assert shorter.record.rounds.tolist() == [0, 3, 4]
+    same_history(shorter, train(rounds=4))
+
+
+def test_agents_that_move_go_on_for_more_rounds(tmp_path):
+    def run(rounds, **options):
+        task = pl.tasks.mapping(agents=3, scans=40, beams=8, validation=5, features=8, hidden=[8])
+        graph = pl.graphs.proximity(3, radius=30.0)
+        return train(task, pl.DSGD(), graph, rounds=rounds, **options)
+
+    run(6, out=tmp_path)
+    longer = run(9, out=tmp_path, resume=True)
+    assert torch.equal(longer.theta, run(9).theta)
+
+
 def test_a_later_drift_is_in_the_record_of_more_rounds(tmp_path):
     task = pl.tasks.digits_stream(agents=4, drift="labels", drift_probability=0.5)
     train(task, rounds=9, out=tmp_path)
@@ -385,7 +412,7 @@ def test_a_record_that_ends_before_its_checkpoint_is_told(lines, tmp_path):
     assert record.read_bytes() == kept
 
 
-@pytest.mark.parametrize(("rounds", "until"), [(9, 6), (8, 8)])
+@pytest.mark.parametrize(("rounds", "until"), [(9, 6), (9, 3)])
 def test_the_latest_evaluation_before_a_checkpoint_is_needed_too(rounds, until, tmp_path):
     train(out=tmp_path, rounds=rounds, callback=lambda e: e["round"] == until)
     record = tmp_path / "record.jsonl"

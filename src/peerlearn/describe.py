@@ -138,7 +138,7 @@ def describe_schedule(schedule: GraphSchedule) -> dict[str, Any]:
     return {
         "agents": schedule.agents,
         "name": "" if graph is None else str(graph.graph.get("name", "")),
-        "schedule": _call(schedule, skip=("graph", "agents")),
+        "schedule": _call(schedule, skip=("graph", "agents", "window")),
         "edges": [] if graph is None else edges_of(graph),
     }
 

@@ -67,7 +67,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     experiment, found = parse(raw)
     problems += found
     if problems or experiment is None:
-        raise ConfigurationError([str(p) for p in problems])
+        raise ConfigurationError([str(p) for p in dict.fromkeys(problems)])
     return experiment
 
 
@@ -113,7 +113,7 @@ def read(folder: str | Path) -> Run:
         ValueError: there is no record, or it is damaged.
     """
     kept = record.read(folder)
-    whole = Path(folder).parent.parent
+    whole = Path(folder).resolve().parent.parent
     experiment = load(whole, HERE)
     if kept.label not in experiment.algorithms:
         raise unknown("label", kept.label, experiment.algorithms)

@@ -154,7 +154,9 @@ def ended(folder: Path, rounds: int) -> dict[str, Any] | None:
     if not path.exists() or not record.start_line(path):
         return None
     kept = record.read(path)
-    if kept.finished and kept.start["rounds"] == rounds:
+    if kept.start["rounds"] != rounds:  # it goes on, or may do better with other rates
+        return None
+    if kept.finished:
         return {"finished": True, "failures": []}
     diverged = kept.diverged is not None
     return {"finished": False, "failures": [_as_before(kept)]} if diverged else None

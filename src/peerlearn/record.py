@@ -214,9 +214,15 @@ def cut(path: Path, round: int, start: Mapping[str, Any] | None = None) -> list[
     kept = [x for x in _lines(path) if x["kind"] != "end" and x.get("round", 0) <= round]
     if start:
         kept[0] |= as_json(dict(start))
+        kept = [x for x in kept if x["kind"] != "evaluation" or _due(x["round"], kept[0])]
     with replacing(path, durable=True) as scratch, scratch.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(x) + "\n" for x in kept)
     return kept
+
+
+def _due(round: int, start: Mapping[str, Any]) -> bool:
+    """Whether the team is evaluated then, and not because these were all the rounds once."""
+    return round % start.get("evaluate_every", 1) == 0 or round >= start["rounds"]
 
 
 def start_line(path: Path) -> dict[str, Any]:

@@ -45,8 +45,10 @@ def latest(
         _require_evaluations(lines, kept.round, wanted)
         return kept
     if lines.exists():
-        _check_same(lines, record.start_line(lines), wanted)
-        if done := max(record.evaluated(lines), default=0):
+        start, done = record.start_line(lines), max(record.evaluated(lines), default=0)
+        begun = {**start, "rounds": wanted["rounds"]} if start and not done else start
+        _check_same(lines, begun, wanted)
+        if done:
             raise ConfigurationError([
                 f"{lines} goes up to round {done}, but {path.name} beside it is missing; put "
                 f"it back, or remove {lines.parent} to train this run again"
@@ -73,7 +75,6 @@ def _check_same(
 def _require_evaluations(lines: Path, done: int, wanted: dict[str, Any]) -> None:
     """All that were due before the checkpoint are in the record, to be shown in the end."""
     due = {*range(0, done + 1, wanted["evaluate_every"])}
-    due |= {done} if done == wanted["rounds"] else set()
     if missing := sorted(due - {*record.evaluated(lines)}):
         raise ConfigurationError([
             f"{lines} lacks the evaluation of round {missing[0]}, though the checkpoint "

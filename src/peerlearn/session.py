@@ -79,6 +79,8 @@ class Session:
                 self._start()
                 finished = self._evaluate(callback)
                 self._meetings.started(time.perf_counter() - begun)
+            elif self.done == self.setup.rounds and self._unmeasured():
+                finished = self._evaluate(callback)  # it was to have more rounds
             while self.done < self.setup.rounds and not finished:
                 begun = time.perf_counter()
                 self._round()
@@ -162,6 +164,11 @@ class Session:
         if parts != (self._parts or [list(range(self._total))]):
             self.archive.write("graph", round=self.done, parts=parts)
         self._parts = parts
+
+    def _unmeasured(self) -> bool:
+        """Whether the team was not evaluated after the latest round."""
+        last = self.archive.latest("evaluation")
+        return last is None or last["round"] != self.done
 
     def _due(self, every: int) -> bool:
         return self.done % every == 0 or self.done == self.setup.rounds

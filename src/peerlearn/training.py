@@ -115,8 +115,8 @@ def train(
             back as it was. It must be of the same request; functions in it (a loss, a graph of the
             round) are compared by their names, large data by rows spread over them, datasets that
             are no tensors by their length. There may be more rounds than before, or fewer, as far
-            as no rate would have been another one until now; give ``evaluate_every`` then, as its
-            default goes with the rounds.
+            as no `Schedule` of the algorithm would have given another rate until now; give
+            ``evaluate_every`` then, as its default goes with the rounds.
         checkpoint_every: rounds between checkpoints besides those of the evaluations; by default
             there are no others.
         device: "auto" takes CUDA where there is one.

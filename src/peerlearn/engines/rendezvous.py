@@ -52,7 +52,7 @@ def rendezvous(limit_s: float) -> tuple[dist.Store, int, int]:
     try:
         if here.rank == keeper():
             _reach(here, timedelta(seconds=WORD_S))  # as the others will
-        _come(store, here)
+        _within(timedelta(seconds=WORD_S), lambda: _come(store, here))
         _within(limit, lambda: _all_there(store, here, COME, limit_s))
         if not own:
             _join_group(store, here, limit)
@@ -129,7 +129,7 @@ def _be_heard(store: dist.Store, here: Place, limit_s: float) -> None:
     if here.rank != keeper():
         return
     until, everybody = time.monotonic() + limit_s, [_key(COME, r) for r in range(here.size)]
-    while not store.check(everybody) and time.monotonic() < until:
+    while not (everybody and store.check(everybody)) and time.monotonic() < until:
         time.sleep(LOOK_S)
     time.sleep(HEARD_S)
 
@@ -161,8 +161,7 @@ def _reach(here: Place, limit: timedelta) -> None:
             socket.create_connection((here.address, here.port), WORD_S).close()
             return
         except OSError as error:
-            waits_s = WORD_S if isinstance(error, socket.gaierror) else limit.total_seconds()
-            if time.monotonic() > begun + waits_s:
+            if time.monotonic() > begun + limit.total_seconds():
                 reason = f"process 0 cannot be reached there ({error.strerror or error})"
                 raise RuntimeError(reason) from error
         time.sleep(LOOK_S)
