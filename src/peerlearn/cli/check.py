@@ -11,7 +11,7 @@ from .console import console, told
 
 
 def check(
-    file: Annotated[Path, typer.Argument(help="The experiment file.")],
+    file: Annotated[Path, typer.Argument(help="The experiment file, or the folder of its runs.")],
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated."),
